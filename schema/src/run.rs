@@ -1,0 +1,88 @@
+//! `run.json`: what ran, on what, under which limits.
+
+use serde::{Deserialize, Serialize};
+
+use crate::control::{AgentPrepared, ServerReady};
+
+/// File name inside the run directory.
+pub const FILE: &str = "run.json";
+
+/// The record of one run. Written when the run begins, and again as its processes say what they are.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// [`crate::SCHEMA_VERSION`].
+    pub schema: String,
+    /// Version of the harness.
+    pub c2m_version: String,
+    /// Revision of the source the harness was built from, `-dirty` when changed; `unknown` outside a checkout.
+    pub git: String,
+    /// Command line, whole.
+    pub argv: Vec<String>,
+    /// Label given with `--label`.
+    pub label: Option<String>,
+    /// Name of the experiment.
+    pub experiment: String,
+    /// UTC begin, RFC 3339.
+    pub started_utc: String,
+    /// How local processes are isolated: `netns` or `host`, and why when it is not what was asked for.
+    pub isolation: Isolation,
+    /// The machine.
+    pub host: HostRecord,
+    /// What the processes of each repetition said of themselves.
+    pub roles: Vec<RoleRecord>,
+}
+
+/// Network isolation in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Isolation {
+    /// `netns` or `host`.
+    pub mode: String,
+    /// Why it is not the mode that was asked for.
+    pub fallback_reason: Option<String>,
+    /// Settings made inside the namespace: name and value.
+    pub sysctls: Vec<(String, String)>,
+}
+
+/// Facts about the machine, as far as they bear on a result.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRecord {
+    /// Host name.
+    pub name: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Operating system's name.
+    pub os: String,
+    /// CPU model.
+    pub cpu_model: String,
+    /// Cores of the machine.
+    pub cores_host: u32,
+    /// Cores the affinity mask allows.
+    pub cores_allowed: u32,
+    /// CPU quota in thousandths of a core; none without a quota.
+    pub cpu_quota_millicores: Option<u64>,
+    /// Memory of the machine.
+    pub memory_total_bytes: u64,
+    /// Memory the control group allows, or the machine's.
+    pub memory_limit_bytes: u64,
+    /// Soft limit on descriptors.
+    pub nofile_soft: u64,
+    /// Hard limit on descriptors.
+    pub nofile_hard: u64,
+    /// Virtualisation, where the CPU says so.
+    pub hypervisor: bool,
+    /// Every sysctl that bears on the result: name and value, as the processes of the run see them.
+    pub sysctls: Vec<(String, String)>,
+}
+
+/// What the processes of one repetition said of themselves.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RoleRecord {
+    /// Index of the point in the plan.
+    pub point: u32,
+    /// Repetition.
+    pub repetition: u32,
+    /// The server.
+    pub server: Option<ServerReady>,
+    /// The agents, in order.
+    pub agents: Vec<AgentPrepared>,
+}
