@@ -175,10 +175,10 @@ impl Recorder {
     }
 }
 
-/// A [`Recorder`] as text: the HdrHistogram V2 encoding in base64, and what that encoding has no place for.
+/// A [`Recorder`] as text: the `HdrHistogram` V2 encoding in base64, and what that encoding has no place for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistogramWire {
-    /// HdrHistogram V2 encoding, base64.
+    /// `HdrHistogram` V2 encoding, base64.
     pub v2_base64: String,
     /// Samples above the range.
     pub over_range: u64,
@@ -196,7 +196,7 @@ pub enum WireError {
     /// The text is not base64.
     #[error("histogram is not base64: {0}")]
     Base64(#[from] base64::DecodeError),
-    /// The bytes are not an HdrHistogram V2 encoding.
+    /// The bytes are not an `HdrHistogram` V2 encoding.
     #[error("histogram is not in HdrHistogram V2 form: {0:?}")]
     Encoding(hdrhistogram::serialization::DeserializeError),
     /// The histogram has other bounds than this build records with.
@@ -259,7 +259,7 @@ mod tests {
                                                b in prop::collection::vec(0u64..100_000_000_000, 0..200)) {
             let record = |samples: &[u64]| {
                 let mut r = Recorder::new();
-                samples.iter().for_each(|&ns| r.record(ns));
+                for ns in samples.iter().copied() { r.record(ns); }
                 r
             };
             let mut merged = record(&a);
@@ -276,7 +276,7 @@ mod tests {
         fn a_percentile_is_within_one_percent_of_the_exact_one(
             mut samples in prop::collection::vec(100_000u64..50_000_000_000, 1..300), q in 0.0f64..1.0) {
             let mut r = Recorder::new();
-            samples.iter().for_each(|&ns| r.record(ns));
+            for ns in samples.iter().copied() { r.record(ns); }
             samples.sort_unstable();
             let rank = ((q * samples.len() as f64).ceil() as usize).clamp(1, samples.len());
             let exact = samples[rank - 1] as f64;

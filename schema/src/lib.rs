@@ -1,10 +1,10 @@
 //! Every struct that crosses a process or reaches disk.
 //!
-//! - [`control`]: JSON lines between the harness, the server and the load agents;
-//! - [`rows`]: the CSV rows of a run directory;
-//! - [`table`]: reading and writing those rows, with errors that name file, line and column;
-//! - [`histogram`]: latency recording, its wire form and its CSV form;
-//! - [`run`]: `run.json`.
+//! - [`control`][]: JSON lines between the harness, the server and the load agents;
+//! - [`rows`][]: the CSV rows of a run directory;
+//! - [`table`][]: reading and writing those rows, with errors that name file, line and column;
+//! - [`histogram`][]: latency recording, its wire form and its CSV form;
+//! - [`run`][]: `run.json`.
 //!
 //! Units are part of every name: `_ns` nanoseconds, `_bytes` bytes, `_per_s` events per second. An absent value was not
 //! measured; zero is a measured zero.

@@ -244,9 +244,9 @@ pub struct SampleRow {
     pub swap_total_bytes: Option<u64>,
     /// Host: swap in use.
     pub swap_used_bytes: Option<u64>,
-    /// Host: slab that can't be reclaimed (SUnreclaim).
+    /// Host: slab that can't be reclaimed (`SUnreclaim`).
     pub slab_unreclaimable_bytes: Option<u64>,
-    /// Host: slab caches that grow with sockets and nothing else (TCP, sock_inode_cache, filp, dentry, eventpoll_*, lsm_*).
+    /// Host: slab caches that grow with sockets and nothing else (TCP, `sock_inode_cache`, filp, dentry, `eventpoll_*`, `lsm_*`).
     pub slab_socket_bytes: Option<u64>,
     /// Host: sockets in use in the network namespace of the run.
     pub sockets: Option<u64>,

@@ -1,0 +1,50 @@
+# Every target is one call; the logic lives in the programs. `make help` lists them.
+EXP     ?= default
+FIT     ?= --fit
+RESULTS ?= results
+RUN     ?= $(shell ls -td $(RESULTS)/$(EXP)/*/ 2>/dev/null | head -n 1)
+C2M     := target/release/c2m
+
+.DEFAULT_GOAL := help
+.PHONY: help build experiment smoke test check fmt clippy bench plots report compare conformance
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  EXP=name picks experiments/name.toml (default: $(EXP)); FIT= runs every point or none; RUN=dir picks a run directory"
+
+build: ## Build the three programs, optimised
+	cargo build --release --locked --workspace --bins
+
+experiment: build ## Run experiments/$(EXP).toml, as far as it fits this machine, and name the report
+	$(C2M) run experiments/$(EXP).toml $(FIT) --results $(RESULTS)
+
+smoke: build ## 1,000 clients, a few seconds
+	$(C2M) run experiments/smoke.toml --results $(RESULTS)
+
+test: ## All tests
+	cargo build --locked --workspace --bins
+	cargo test --locked --workspace
+
+check: fmt clippy test ## What a change must pass: format, lints, tests
+
+fmt:
+	cargo fmt --all --check
+
+clippy:
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+bench: ## criterion benches of codec, ledger, histogram and fan-out
+	cargo bench --locked --workspace
+
+plots: build ## Draw the charts of RUN again
+	$(C2M) plot $(RUN)
+
+report: build ## Write the report of RUN again
+	$(C2M) report $(RUN)
+
+compare: build ## Compare run directories: make compare A=dir B=dir
+	$(C2M) compare $(A) $(B)
+
+conformance: build ## Third-party clients against the server (needs Node.js and npm)
+	npm --prefix conformance ci --no-audit --no-fund
+	npm --prefix conformance test
