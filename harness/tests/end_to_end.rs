@@ -1,0 +1,299 @@
+//! Whole runs with real processes and sockets: exact counters, and what is left after something is killed.
+//!
+//! The server and the agent are built by `make test` beside the harness.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use c2m_schema::rows::{BroadcastRow, ErrorRow, PointRow, SampleRow, Status, Subject};
+use c2m_schema::table;
+
+/// Long enough for the slowest machine; nothing waits for it to pass.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+struct Bench {
+    dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("temporary directory") }
+    }
+
+    fn results(&self) -> PathBuf {
+        self.dir.path().join("results")
+    }
+
+    fn experiment(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.path().join(format!("{name}.toml"));
+        std::fs::write(&path, text).expect("write experiment");
+        path
+    }
+
+    fn c2m(&self, experiment: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_c2m"));
+        command.arg("run").arg(experiment).arg("--results").arg(self.results());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn only_run(&self) -> PathBuf {
+        let mut runs = self.runs();
+        assert_eq!(runs.len(), 1, "run directories: {runs:?}");
+        runs.remove(0)
+    }
+
+    fn runs(&self) -> Vec<PathBuf> {
+        let experiments = std::fs::read_dir(self.results()).into_iter().flatten().flatten();
+        experiments
+            .flat_map(|e| std::fs::read_dir(e.path()).expect("read results"))
+            .map(|run| run.expect("entry").path())
+            .collect()
+    }
+}
+
+fn run_directory(output: &Output) -> PathBuf {
+    let stdout = String::from_utf8(output.stdout.clone()).expect("UTF-8");
+    let lines: Vec<_> = stdout.lines().collect();
+    assert_eq!(lines.len(), 1, "stdout is the run directory and nothing else: {stdout:?}\n{}", errors(output));
+    PathBuf::from(lines[0])
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn small(clients: u64, rate: u64, broadcasts: u32) -> String {
+    format!(
+        "question = \"does a small room work?\"\n[clients]\ncounts = [{clients}]\n[arrival]\nrate_per_s = {rate}\n\
+         [broadcast]\ncount = {broadcasts}\ninterval_ms = 200\n[measure]\nsettle_s = 1\n\
+         [expect]\njoined = \"all\"\nmissing = 0\nduplicate = 0\n"
+    )
+}
+
+/// On every row of an agent the states add up (C23).
+fn assert_states_add_up(samples: &[SampleRow]) {
+    let agents: Vec<_> = samples.iter().filter(|s| s.subject == Subject::Agent && s.attempted.is_some()).collect();
+    assert!(!agents.is_empty(), "agents were sampled");
+    for s in agents {
+        let parts = [s.pending, s.failed, s.live, s.dropped];
+        assert_eq!(s.attempted, Some(parts.iter().map(|p| p.expect("measured")).sum()), "{s:?}");
+    }
+}
+
+#[test]
+fn a_thousand_clients_get_every_broadcast_once_and_a_second_run_keeps_the_first() {
+    let bench = Bench::new();
+    let experiment = bench.experiment("smoke", &small(1000, 2000, 10));
+    let first = bench.c2m(&experiment).output().expect("c2m runs");
+    assert!(first.status.success(), "{}", errors(&first));
+    let dir = run_directory(&first);
+
+    let points: Vec<PointRow> = table::read(&dir).expect("points.csv");
+    let [point] = points.as_slice() else { panic!("one row: {points:?}") };
+    assert_eq!((point.status, point.reason.as_str()), (Status::Ok, ""));
+    assert_eq!([point.attempted, point.tcp_connected, point.upgraded, point.joined, point.live_at_end], [Some(1000); 5]);
+    assert_eq!([point.dropped, point.deliveries_missing, point.deliveries_duplicate], [Some(0); 3]);
+    assert_eq!([point.deliveries_expected, point.deliveries_received], [Some(10_000); 2]);
+    assert!(point.observed.expect("observers ran") >= 10, "{point:?}");
+    assert_eq!(point.observed_mismatch, Some(0));
+
+    let broadcasts: Vec<BroadcastRow> = table::read(&dir).expect("broadcasts.csv");
+    assert_eq!(broadcasts.len(), 10);
+    for b in &broadcasts {
+        assert_eq!((b.expected, b.received, b.missing, b.duplicate, b.unexpected), (1000, 1000, 0, 0, 0), "{b:?}");
+        assert!(b.sent_ns >= Some(b.due_ns) && b.first_ns >= b.sent_ns && b.last_ns >= b.first_ns, "{b:?}");
+    }
+    assert_states_add_up(&table::read(&dir).expect("samples.csv"));
+    assert!(table::read::<ErrorRow>(&dir).expect("errors.csv").iter().all(|e| e.side == "server"), "no client failed");
+    for file in ["experiment.toml", "run.json", "cores.csv", "latency.csv", "report.html", "plots/users.svg", "plots/users.png"] {
+        assert!(dir.join(file).is_file(), "{file}");
+    }
+
+    let kept = std::fs::read(dir.join("points.csv")).expect("read");
+    let second = bench.c2m(&experiment).output().expect("c2m runs");
+    assert!(second.status.success(), "{}", errors(&second));
+    assert_ne!(run_directory(&second), dir);
+    assert_eq!(std::fs::read(dir.join("points.csv")).expect("read"), kept);
+    assert_eq!(bench.runs().len(), 2);
+}
+
+#[test]
+fn report_and_plots_come_back_byte_for_byte_from_the_tables() {
+    let bench = Bench::new();
+    let output = bench.c2m(&bench.experiment("again", &small(100, 1000, 3))).output().expect("c2m runs");
+    assert!(output.status.success(), "{}", errors(&output));
+    let dir = run_directory(&output);
+    let derived = || -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files: Vec<PathBuf> =
+            std::fs::read_dir(dir.join("plots")).expect("plots").map(|e| e.expect("entry").path()).collect();
+        files.push(dir.join("report.html"));
+        files.sort();
+        files.into_iter().map(|f| (f.clone(), std::fs::read(f).expect("read"))).collect()
+    };
+    let before = derived();
+    assert!(before.len() > 6, "charts and report: {}", before.len());
+    std::fs::remove_dir_all(dir.join("plots")).expect("remove");
+    std::fs::remove_file(dir.join("report.html")).expect("remove");
+    for verb in ["plot", "report"] {
+        let done = Command::new(env!("CARGO_BIN_EXE_c2m")).arg(verb).arg(&dir).output().expect("c2m runs");
+        assert!(done.status.success(), "{verb}: {}", errors(&done));
+    }
+    assert!(before == derived(), "charts and report are pure functions of the tables");
+}
+
+/// A run that is being killed: its processes, found by parent.
+struct Running {
+    child: Child,
+    lines: BufReader<std::process::ChildStderr>,
+}
+
+impl Running {
+    /// Starts a run that would hold its clients for longer than the test takes, and waits until clients are joined.
+    fn start(bench: &Bench) -> Self {
+        let text = small(200, 1000, 2).replace("settle_s = 1", "settle_s = 60");
+        let mut command = bench.c2m(&bench.experiment("killed", &text));
+        let mut child = command.stdout(Stdio::null()).spawn().expect("c2m starts");
+        let lines = BufReader::new(child.stderr.take().expect("piped"));
+        let running = Self { child, lines };
+        eventually("agents report joined clients", || {
+            let dir = bench.runs().into_iter().next()?;
+            let samples: Vec<SampleRow> = table::read(&dir).ok()?;
+            samples.iter().any(|s| s.subject == Subject::Agent && s.live == Some(200)).then_some(())
+        });
+        running
+    }
+
+    fn children(&self) -> Vec<u32> {
+        let path = format!("/proc/{0}/task/{0}/children", self.child.id());
+        let text = std::fs::read_to_string(path).expect("children of the harness");
+        text.split_whitespace().map(|pid| pid.parse().expect("pid")).collect()
+    }
+
+    fn child_named(&self, name: &str) -> u32 {
+        let named = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.trim() == name);
+        self.children().into_iter().find(named).unwrap_or_else(|| panic!("{name} runs"))
+    }
+
+    fn end(mut self) -> (std::process::ExitStatus, String) {
+        let mut log = String::new();
+        let mut line = String::new();
+        while self.lines.read_line(&mut line).expect("stderr") > 0 {
+            log.push_str(&line);
+            line.clear();
+        }
+        (self.child.wait().expect("wait"), log)
+    }
+}
+
+fn kill(pid: u32, signal: &str) {
+    let done = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().expect("kill runs");
+    assert!(done.success());
+}
+
+fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(value) = check() {
+            return value;
+        }
+        assert!(started.elapsed() < DEADLINE, "{what}: not within {DEADLINE:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn gone(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.map_or(true, |s| s.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
+}
+
+/// What issue and user ask of every killed run: valid tables, a status with its reason, and nothing left behind.
+fn assert_left_in_order(bench: &Bench, processes: &[u32]) -> PointRow {
+    let dir = bench.only_run();
+    let points: Vec<PointRow> = table::read(&dir).expect("points.csv");
+    let [point] = points.as_slice() else { panic!("one row: {points:?}") };
+    assert_ne!(point.status, Status::Ok);
+    assert_ne!(point.reason, "");
+    assert_states_add_up(&table::read(&dir).expect("samples.csv"));
+    for &pid in processes {
+        eventually("no orphan", || gone(pid).then_some(()));
+    }
+    point.clone()
+}
+
+#[test]
+fn a_killed_server_fails_the_point_and_says_so() {
+    let bench = Bench::new();
+    let running = Running::start(&bench);
+    let processes = running.children();
+    kill(running.child_named("c2m-server"), "KILL");
+    let (status, log) = running.end();
+    assert!(!status.success(), "{log}");
+    let point = assert_left_in_order(&bench, &processes);
+    assert!(point.reason.contains("server"), "{point:?}");
+}
+
+#[test]
+fn a_killed_agent_makes_the_point_partial() {
+    let bench = Bench::new();
+    let running = Running::start(&bench);
+    let processes = running.children();
+    kill(running.child_named("c2m-loadgen"), "KILL");
+    let (status, log) = running.end();
+    assert!(!status.success(), "{log}");
+    let point = assert_left_in_order(&bench, &processes);
+    assert_eq!(point.status, Status::Partial, "{point:?}");
+    assert!(point.reason.contains("agent"), "{point:?}");
+}
+
+#[test]
+fn a_killed_harness_leaves_a_status_and_no_orphan() {
+    let bench = Bench::new();
+    let running = Running::start(&bench);
+    let processes = running.children();
+    kill(running.child.id(), "KILL");
+    let (status, _) = running.end();
+    assert!(!status.success());
+    let point = assert_left_in_order(&bench, &processes);
+    assert_eq!(point.status, Status::Interrupted);
+}
+
+#[test]
+fn an_interrupted_run_ends_in_order() {
+    let bench = Bench::new();
+    let running = Running::start(&bench);
+    let processes = running.children();
+    kill(running.child.id(), "INT");
+    let (status, log) = running.end();
+    assert_eq!(status.code(), Some(1), "{log}");
+    let point = assert_left_in_order(&bench, &processes);
+    assert_eq!(point.status, Status::Interrupted, "{point:?}");
+}
+
+#[test]
+fn a_wrong_key_is_named_with_its_file_and_the_likely_one() {
+    let bench = Bench::new();
+    let text = small(10, 10, 1).replace("rate_per_s", "rate_per_sec");
+    let output = bench.c2m(&bench.experiment("typo", &text)).output().expect("c2m runs");
+    assert_eq!(output.status.code(), Some(2));
+    let message = errors(&output);
+    for part in ["typo.toml", "rate_per_sec", "rate_per_s"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert!(bench.runs().is_empty());
+}
+
+/// C24: two runs that begin in the same second do not mix.
+#[test]
+fn runs_of_the_same_second_get_directories_of_their_own() {
+    let bench = Bench::new();
+    let experiment = bench.experiment("twins", &small(20, 1000, 1));
+    let mut twins: Vec<_> = (0..2).map(|_| bench.c2m(&experiment).spawn().expect("c2m starts")).collect();
+    let outputs: Vec<_> = twins.drain(..).map(|c| c.wait_with_output().expect("wait")).collect();
+    for output in &outputs {
+        assert!(output.status.success(), "{}", errors(output));
+    }
+    assert_ne!(run_directory(&outputs[0]), run_directory(&outputs[1]));
+}

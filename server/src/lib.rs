@@ -1,0 +1,26 @@
+//! The reference channel server: Phoenix channels over WebSocket for very many clients, on few cores, without a buffer
+//! per idle client.
+//!
+//! - [`Server`] starts one; [`Running`] is the handle; [`Config`] says how.
+//!
+//! Inside, data plane and control plane are apart. Data plane: `shard` (a thread each: sockets, topics, fan-out), with
+//! `slab` (where it keeps clients), `broadcast` (what goes between shards), `channel` (what the rooms do) and `origin`.
+//! Control plane: `boot` (start and end), `http` with `metrics`, `handoff` (connections on their way there), `stats`.
+//! `shared` is all that the threads have in common.
+
+mod boot;
+mod broadcast;
+mod channel;
+mod config;
+mod handoff;
+mod http;
+mod metrics;
+mod origin;
+mod shard;
+mod shared;
+mod slab;
+mod stats;
+
+pub use boot::{Drained, Running, Server};
+pub use config::Config;
+pub use origin::Origin;

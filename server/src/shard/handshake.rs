@@ -1,0 +1,135 @@
+//! From an HTTP request to a WebSocket, to a refusal, or to the HTTP thread. What came of a request head is kept only
+//! while the head is incomplete.
+//!
+//! The order of the checks is Phoenix's (`Phoenix.Transports.WebSocket`): method, Origin, `vsn`, then the upgrade itself.
+//! A subprotocol is chosen when `phoenix` is offered; a client that offers only others gets 101 without one, as from an
+//! endpoint that configures none, and browsers then fail the connection themselves. Extensions are never agreed to.
+
+use std::os::fd::AsFd;
+
+use c2m_protocol::handshake::{self, Head, Request};
+use c2m_protocol::phoenix::Serializer;
+
+use super::Shard;
+use super::connection::State;
+use crate::handoff;
+use crate::origin;
+use crate::stats::kind;
+
+/// Largest request head in bytes.
+pub(crate) const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Where Phoenix channels are spoken.
+const PHOENIX_PATH: &str = "/socket/websocket";
+/// Where a plain WebSocket returns what it gets.
+const ECHO_PATH: &str = "/echo";
+const SUBPROTOCOLS: &[&str] = &["phoenix"];
+
+const _: () = assert!(HEAD_BYTES_MAX + super::READ_BUFFER_BYTES <= handoff::PREFIX_BYTES_MAX);
+
+/// What to do with a request.
+enum Route {
+    /// The response is written; go on as a WebSocket.
+    Upgraded(State),
+    Refused {
+        status: u16,
+        body: String,
+    },
+    /// Not for WebSocket.
+    Http,
+}
+
+impl Shard {
+    /// Bytes in the handshake state.
+    pub(crate) fn on_request_bytes(&mut self, index: u32, input: &mut [u8]) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        match connection.head.take() {
+            None => self.on_request(index, input),
+            Some(mut head) => {
+                head.extend_from_slice(input);
+                self.on_request(index, &mut head);
+            }
+        }
+    }
+
+    fn on_request(&mut self, index: u32, input: &mut [u8]) {
+        let (route, consumed) = match handshake::parse_request(input, HEAD_BYTES_MAX) {
+            Ok(Head::Complete { request, consumed }) => (self.route(&request), consumed),
+            Ok(Head::Incomplete) => {
+                if let Some(connection) = self.connections.get_mut(index) {
+                    connection.head = Some(Box::new(input.to_vec()));
+                }
+                return;
+            }
+            Err(error) => {
+                let refused = Route::Refused { status: error.status(), body: error.to_string() };
+                (refused, input.len())
+            }
+        };
+        match route {
+            Route::Upgraded(state) => {
+                self.counters.upgraded += 1;
+                self.flush_reply(index);
+                let Some(connection) = self.connections.get_mut(index) else { return };
+                connection.state = state;
+                connection.last_seen_s = self.now_s;
+                if self.shared.config.idle_timeout_s > 0 {
+                    self.sweep.expect(self.now_s, self.shared.config.idle_timeout_s);
+                }
+                if consumed < input.len() {
+                    self.on_frames(index, &mut input[consumed..]);
+                }
+            }
+            Route::Refused { status, body } => self.refuse(index, status, &body),
+            Route::Http => self.hand_off(index, input),
+        }
+    }
+
+    fn route(&mut self, request: &Request<'_>) -> Route {
+        let refused = |status: u16, body: &str| Route::Refused { status, body: body.to_owned() };
+        let state = match request.path {
+            PHOENIX_PATH => {
+                if request.method != "GET" {
+                    return refused(400, "");
+                }
+                if !origin::is_allowed(&self.shared.config.allow_origins, request.header("origin")) {
+                    return refused(403, "");
+                }
+                match Serializer::from_vsn(request.query_param("vsn").as_deref()) {
+                    Some(serializer) => State::Phoenix(serializer),
+                    None => return refused(403, ""),
+                }
+            }
+            ECHO_PATH => State::Echo,
+            _ if request.wants_upgrade() => return refused(404, "no WebSocket here"),
+            _ => return Route::Http,
+        };
+        match handshake::check_upgrade(request) {
+            Ok(accept) => {
+                let subprotocol = match state {
+                    State::Phoenix(_) => handshake::select_subprotocol(request, SUBPROTOCOLS),
+                    _ => None,
+                };
+                handshake::write_switching(&mut self.reply, &accept, subprotocol);
+                Route::Upgraded(state)
+            }
+            Err(error) => Route::Refused { status: error.status(), body: error.message() },
+        }
+    }
+
+    fn refuse(&mut self, index: u32, status: u16, body: &str) {
+        self.stats().count_error(kind::HTTP_REFUSED, i64::from(status));
+        handshake::write_refusal(&mut self.reply, status, body);
+        self.finish(index);
+    }
+
+    fn hand_off(&mut self, index: u32, input: &[u8]) {
+        let Some(socket) = self.release(index) else { return };
+        if handoff::send(self.shared.http.as_fd(), socket.as_fd(), input).is_err() {
+            // The HTTP thread has fallen behind or is gone. The socket has just been opened, so this fits into its buffer.
+            self.stats().count_error(kind::HTTP_REFUSED, 503);
+            handshake::write_refusal(&mut self.reply, 503, "busy");
+            let _ = rustix::net::send(&socket, &self.reply, rustix::net::SendFlags::NOSIGNAL);
+            self.reply.clear();
+        }
+    }
+}
