@@ -7,7 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use c2m_schema::rows::{BroadcastRow, ErrorRow, LatencyRow, Phase, PointRow, Subject};
+use c2m_schema::rows::{BroadcastRow, ErrorRow, LatencyRow, Phase, PointRow, Status, Subject};
 use c2m_schema::run::{self, RunRecord};
 use c2m_schema::table::{self, ReadError, Row};
 use serde::{Deserialize, Serialize};
@@ -197,4 +197,15 @@ fn run_inside(path: &Path) -> Option<PathBuf> {
     runs.extend(children(path).iter().flat_map(|p| children(p)));
     runs.retain(|p| p.join(PointRow::FILE).is_file());
     runs.into_iter().max()
+}
+
+/// The word for a status, as in `points.csv`.
+pub fn status_name(status: Status) -> &'static str {
+    match status {
+        Status::Ok => "ok",
+        Status::Failed => "failed",
+        Status::Partial => "partial",
+        Status::Interrupted => "interrupted",
+        Status::Skipped => "skipped",
+    }
 }

@@ -94,7 +94,10 @@ fn a_thousand_clients_get_every_broadcast_once_and_a_second_run_keeps_the_first(
     let points: Vec<PointRow> = table::read(&dir).expect("points.csv");
     let [point] = points.as_slice() else { panic!("one row: {points:?}") };
     assert_eq!((point.status, point.reason.as_str()), (Status::Ok, ""));
-    assert_eq!([point.attempted, point.tcp_connected, point.upgraded, point.joined, point.live_at_end], [Some(1000); 5]);
+    assert_eq!(
+        [point.attempted, point.tcp_connected, point.upgraded, point.joined, point.live_at_end],
+        [Some(1000); 5]
+    );
     assert_eq!([point.dropped, point.deliveries_missing, point.deliveries_duplicate], [Some(0); 3]);
     assert_eq!([point.deliveries_expected, point.deliveries_received], [Some(10_000); 2]);
     assert!(point.observed.expect("observers ran") >= 10, "{point:?}");
@@ -108,7 +111,9 @@ fn a_thousand_clients_get_every_broadcast_once_and_a_second_run_keeps_the_first(
     }
     assert_states_add_up(&table::read(&dir).expect("samples.csv"));
     assert!(table::read::<ErrorRow>(&dir).expect("errors.csv").iter().all(|e| e.side == "server"), "no client failed");
-    for file in ["experiment.toml", "run.json", "cores.csv", "latency.csv", "report.html", "plots/users.svg", "plots/users.png"] {
+    for file in
+        ["experiment.toml", "run.json", "cores.csv", "latency.csv", "report.html", "plots/users.svg", "plots/users.png"]
+    {
         assert!(dir.join(file).is_file(), "{file}");
     }
 

@@ -7,8 +7,10 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
-use c2m_host::clock;
 use c2m_host::limits::{self, Nofile};
+use c2m_host::root::ProcRoot;
+use c2m_host::tables::{self, Need, TablePlan};
+use c2m_host::{clock, cores};
 use c2m_schema::CONTROL_PROTOCOL;
 use c2m_schema::control::{FileTables, ServerReady, ServerStats};
 use rustix::event::EventfdFlags;
@@ -25,6 +27,12 @@ use crate::{handoff, http, stats};
 /// Stack of a shard's thread. Nothing recurses on data, and with private tables there may be over a hundred shards.
 const SHARD_STACK_BYTES: usize = 512 * 1024;
 
+/// Descriptors of a table that are no clients: standard streams, signals, the port, the HTTP side and some of its
+/// connections.
+const RESERVE: u64 = 64;
+/// Descriptors that each shard adds to a table: epoll instance, listening socket, eventfd.
+const RESERVE_PER_SHARD: u64 = 3;
+
 /// Starts servers.
 pub struct Server;
 
@@ -33,7 +41,7 @@ pub struct Running {
     shared: Arc<Shared>,
     file_tables: FileTables,
     nofile: Nofile,
-    shards: Vec<JoinHandle<io::Result<Ended>>>,
+    shards: Vec<ShardThread>,
     http: JoinHandle<io::Result<()>>,
     stop_http: oneshot::Sender<()>,
     /// Keeps the port for shards that come later than the first.
@@ -55,34 +63,48 @@ impl Server {
     /// Starts a server; when this returns every shard listens. Raises the soft descriptor limit of the process to the
     /// hard one. Errors: the address is in use or can't be bound, or a thread, socket or table can't be made.
     pub fn start(config: Config) -> io::Result<Running> {
-        let nofile = limits::raise_nofile_soft()?;
+        let nofile = limits::raise_nofile_soft();
         let plan = plan(&config, nofile)?;
         let (port, address) = reserve_port(config.listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into()))?;
         // Private tables are copies: these descriptors keep their numbers in each.
         let wake = || rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC);
-        let wakes = (0..plan.shards).map(|_| wake()).collect::<rustix::io::Result<Vec<OwnedFd>>>()?;
+        let wakes = (0..plan.threads).map(|_| wake()).collect::<rustix::io::Result<Vec<OwnedFd>>>()?;
         let (http_send, http_receive) = handoff::pair()?;
-        let shared = Arc::new(Shared::new(config, address, Bus::new(wakes), plan.shards as usize, http_send));
+        let shared = Arc::new(Shared::new(config, address, Bus::new(wakes), plan.threads as usize, http_send));
 
         let shards = start_shards(&shared, plan.file_tables)?;
         let (stop_http, stop) = oneshot::channel();
         let http_shared = Arc::clone(&shared);
-        let http =
-            thread::Builder::new().name("http".to_owned()).spawn(|| http::run(http_receive, http_shared, stop))?;
-        Ok(Running { shared, file_tables: plan.file_tables, nofile, shards, http, stop_http, _port: port })
+        let http = thread::Builder::new().name("http".to_owned()).spawn(|| http::run(http_receive, http_shared, stop));
+        match http {
+            Ok(http) => {
+                Ok(Running { shared, file_tables: plan.file_tables, nofile, shards, http, stop_http, _port: port })
+            }
+            Err(error) => {
+                end_shards(&shared, shards);
+                Err(error)
+            }
+        }
     }
 }
 
-/// Shards and tables.
-struct Plan {
-    shards: u32,
-    file_tables: FileTables,
-}
-
-fn plan(config: &Config, nofile: Nofile) -> io::Result<Plan> {
-    let plan = c2m_host::tables::plan(config.clients, nofile.soft, config.shards, config.file_tables);
-    let plan = plan.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    Ok(Plan { shards: plan.threads, file_tables: plan.file_tables })
+/// How many shards, and with which tables, hold the clients that are to come.
+fn plan(config: &Config, nofile: Nofile) -> io::Result<TablePlan> {
+    let cores = cores::read(&ProcRoot::default()).usable();
+    let mut threads = config.shards.unwrap_or(cores);
+    loop {
+        // Every table holds the eventfds of all shards, so the reserve depends on the answer; more shards never need
+        // fewer, and their number is bounded, so this ends.
+        // Without a number of clients to hold there is no promise, and any limit will do.
+        let reserve = if config.clients == 0 { 0 } else { RESERVE + RESERVE_PER_SHARD * u64::from(threads) };
+        let need = Need { clients: config.clients, hashed: true, reserve };
+        let plan = tables::plan(&need, nofile.soft, cores, config.shards, config.file_tables)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        if plan.threads <= threads {
+            return Ok(plan);
+        }
+        threads = plan.threads;
+    }
 }
 
 /// Binds the address, not listening, in a way that fails when a server is listening there already, and then lets the
@@ -98,53 +120,54 @@ fn reserve_port(address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
     Ok((socket, bound))
 }
 
+type ShardThread = JoinHandle<io::Result<Ended>>;
+
 /// Starts all shards and waits until each listens; with one that can't, ends the others.
-fn start_shards(shared: &Arc<Shared>, tables: FileTables) -> io::Result<Vec<JoinHandle<io::Result<Ended>>>> {
-    let mut shards = Vec::new();
-    let mut failure = None;
+fn start_shards(shared: &Arc<Shared>, tables: FileTables) -> io::Result<Vec<ShardThread>> {
+    let mut threads = Vec::new();
     for id in 0..shared.stats.len() {
         // One after another: a table is copied while nothing else opens descriptors.
         match start_shard(id, shared, tables) {
-            Ok(shard) => shards.push(shard),
+            Ok(thread) => threads.push(thread),
             Err(error) => {
-                failure = Some(io::Error::new(error.kind(), format!("shard {id}: {error}")));
-                break;
+                end_shards(shared, threads);
+                return Err(io::Error::new(error.kind(), format!("shard {id}: {error}")));
             }
         }
     }
-    let Some(failure) = failure else { return Ok(shards) };
-    shared.begin_drain(clock::monotonic_ns());
-    for shard in shards {
-        let _ = shard.join();
-    }
-    Err(failure)
+    Ok(threads)
 }
 
-fn start_shard(id: usize, shared: &Arc<Shared>, tables: FileTables) -> io::Result<JoinHandle<io::Result<Ended>>> {
+fn start_shard(id: usize, shared: &Arc<Shared>, tables: FileTables) -> io::Result<ShardThread> {
     let (listening, listens) = mpsc::sync_channel(1);
-    let shared = Arc::clone(shared);
-    let thread = thread::Builder::new().name(format!("shard-{id}")).stack_size(SHARD_STACK_BYTES);
-    let shard = thread.spawn(move || {
+    let for_shard = Arc::clone(shared);
+    let builder = thread::Builder::new().name(format!("shard-{id}")).stack_size(SHARD_STACK_BYTES);
+    let thread = builder.spawn(move || {
         let open = || {
             if tables == FileTables::Private {
                 limits::private_file_table()?;
             }
-            Shard::open(id, shared)
+            Shard::open(id, for_shard)
         };
-        match open() {
-            Ok(shard) => {
-                let _ = listening.send(Ok(()));
-                drop(listening);
-                shard.run()
-            }
-            Err(error) => {
-                let _ = listening.send(Err(error));
-                Ok(Ended::default())
-            }
-        }
+        let (opened, told) = match open() {
+            Ok(opened) => (Some(opened), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        // The starter waits for this, so it is there to hear it.
+        let _ = listening.send(told);
+        opened.map_or(Ok(Ended::default()), Shard::run)
     })?;
     listens.recv().map_err(io::Error::other)??;
-    Ok(shard)
+    Ok(thread)
+}
+
+/// Ends shards that were started in vain.
+fn end_shards(shared: &Shared, threads: Vec<ShardThread>) {
+    shared.begin_drain(clock::monotonic_ns());
+    for thread in threads {
+        // The failure that led here is the one to report.
+        let _ = thread.join();
+    }
 }
 
 impl Running {
@@ -181,10 +204,10 @@ impl Running {
         let timeout_ns = u64::from(self.shared.config.drain_timeout_s) * 1_000_000_000;
         self.shared.begin_drain(clock::monotonic_ns() + timeout_ns);
         let mut ended = Ended::default();
-        for shard in self.shards {
-            let of_shard = shard.join().map_err(|_| io::Error::other("a shard panicked"))??;
-            ended.closed += of_shard.closed;
-            ended.cut += of_shard.cut;
+        for thread in self.shards {
+            let of_one = thread.join().map_err(|_| io::Error::other("a shard panicked"))??;
+            ended.closed += of_one.closed;
+            ended.cut += of_one.cut;
         }
         // No receiver: the thread has ended already, and says why below.
         let _ = self.stop_http.send(());

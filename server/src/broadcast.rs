@@ -82,8 +82,7 @@ pub(crate) struct Bus {
 impl Bus {
     /// A bus for as many shards as there are eventfds.
     pub(crate) fn new(wakes: Vec<OwnedFd>) -> Self {
-        let mailbox =
-            |wake| Mailbox { queue: ArrayQueue::new(IN_FLIGHT_MAX), wake, woken: AtomicBool::new(false) };
+        let mailbox = |wake| Mailbox { queue: ArrayQueue::new(IN_FLIGHT_MAX), wake, woken: AtomicBool::new(false) };
         Self { mailboxes: wakes.into_iter().map(mailbox).collect(), in_flight: Arc::default() }
     }
 
@@ -160,7 +159,8 @@ mod tests {
     #[test]
     fn a_frame_is_encoded_once_per_serializer() {
         let bus = bus(1);
-        let broadcast = Broadcast::new(bus.permit().expect("free"), "rooms:lobby", "new:msg", r#"{"body":"x","user":null}"#);
+        let broadcast =
+            Broadcast::new(bus.permit().expect("free"), "rooms:lobby", "new:msg", r#"{"body":"x","user":null}"#);
         let first = broadcast.frame(Serializer::V2).clone();
         assert_eq!(&first[2..], br#"[null,null,"rooms:lobby","new:msg",{"body":"x","user":null}]"#);
         assert_eq!(first.as_ptr(), broadcast.frame(Serializer::V2).as_ptr());

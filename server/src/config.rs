@@ -50,7 +50,7 @@ pub struct Config {
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub queue_frames: usize,
 
-    /// Bytes that may wait for one client which does not read
+    /// Bytes that may wait for one client which does not read (at least two messages of the largest size)
     #[arg(long, value_name = "N", default_value_t = 1_048_576)]
     pub queue_bytes: usize,
 

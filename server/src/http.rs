@@ -16,9 +16,8 @@ use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt as _, Interest};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixDatagram};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::handoff;
@@ -49,14 +48,14 @@ pub(crate) fn run(connections: OwnedFd, shared: Arc<Shared>, stop: oneshot::Rece
 }
 
 async fn receive(connections: OwnedFd, shared: Arc<Shared>) -> io::Result<()> {
-    let connections = AsyncFd::with_interest(connections, Interest::READABLE)?;
+    // Of this type only the readiness is used; it keeps message boundaries as the socket does.
+    let connections = UnixDatagram::from_std(connections.into())?;
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let router = router(shared);
     let mut buffer = vec![0; handoff::PREFIX_BYTES_MAX];
     loop {
-        let received = connections
-            .async_io(Interest::READABLE, |connections| handoff::receive(connections.as_fd(), &mut buffer))
-            .await;
+        let received =
+            connections.async_io(Interest::READABLE, || handoff::receive(connections.as_fd(), &mut buffer)).await;
         let (socket, prefix) = match received {
             Ok((socket, length)) => (socket, buffer[..length].to_vec()),
             // The message came without its descriptor: this table is full, and the client is gone.

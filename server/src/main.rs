@@ -54,10 +54,8 @@ fn main() -> anyhow::Result<()> {
     }
     let drained = server.drain().context("the drain failed")?;
     if stdio {
-        let lines = [
-            ServerEvent::Stats(drained.stats),
-            ServerEvent::Drained { closed: drained.closed, cut: drained.cut },
-        ];
+        let lines =
+            [ServerEvent::Stats(drained.stats), ServerEvent::Drained { closed: drained.closed, cut: drained.cut }];
         // The same holds here: nobody may be left to hear it.
         let _ = lines.iter().try_for_each(say);
     }

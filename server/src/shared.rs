@@ -52,6 +52,12 @@ impl Shared {
         Limits { max_message_bytes: self.config.max_message_bytes }
     }
 
+    /// Bytes that may wait for one client. Never so few that the answers to one read and to one message would not fit.
+    pub(crate) fn queue_bytes_max(&self) -> usize {
+        let one_read = 4 * crate::shard::READ_BUFFER_BYTES;
+        self.config.queue_bytes.max(2 * self.config.max_message_bytes + one_read)
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         match self.drain_deadline_ns.load(Ordering::Acquire) {
             0 => Phase::Serving,

@@ -25,9 +25,9 @@ struct Page<T> {
 }
 
 impl<T> Page<T> {
-    fn new() -> Box<Self> {
+    fn new() -> Self {
         let next = |i: usize| Entry::Free(if i + 1 == PAGE_ENTRIES { END } else { i as u16 + 1 });
-        Box::new(Self { entries: std::array::from_fn(next), first_free: 0, used: 0 })
+        Self { entries: std::array::from_fn(next), first_free: 0, used: 0 }
     }
 }
 
@@ -72,7 +72,7 @@ impl<T> Slab<T> {
             self.pages.push(None);
             self.pages.len() as u32 - 1
         });
-        self.pages[page as usize] = Some(Page::new());
+        self.pages[page as usize] = Some(Box::new(Page::new()));
         self.with_room.insert(page);
         page
     }

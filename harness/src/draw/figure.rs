@@ -107,7 +107,7 @@ pub fn compose(figure: &Figure, caption: &str) -> Canvas {
     let mut right = WIDTH - MARGIN;
     let style = Type::new(18.0, palette::INK);
     for (name, color) in figure.legend.iter().rev() {
-        canvas.text(*name, (right, 70.0), Type { color: *color, ..style }.anchor(Anchor::End).bold());
+        canvas.text(*name, (right, 70.0), Type { color: palette::text(*color), ..style }.anchor(Anchor::End).bold());
         right -= style.bold().width(name);
         canvas.rect(Rect { x0: right - 34.0, y0: 67.0, x1: right - 8.0, y1: 73.0 }, *color, 1.0);
         right -= 58.0;

@@ -63,22 +63,34 @@ impl Placer {
         self.taken.push(rect);
     }
 
+    /// Whether nothing is there yet, within the bounds.
+    pub fn is_free(&self, rect: &Rect) -> bool {
+        let inside = (self.bounds.overlap(rect) - rect.width() * rect.height()).abs() < 1e-6;
+        inside && self.taken.iter().all(|t| t.overlap(rect) <= 0.0)
+    }
+
     /// Room of `width` × `height` beside `point`, `distance` away: where it covers least, in a fixed order of trial. None
-    /// where it would cover more than a sixth of itself.
+    /// where it would cover more than a thirtieth of itself.
     pub fn place(&mut self, point: (f64, f64), width: f64, height: f64, distance: f64) -> Option<Rect> {
         let (x, y) = point;
         let (d, half_width, half_height) = (distance, width / 2.0, height / 2.0);
-        let centres = [
-            (x + d + half_width, y),
-            (x - d - half_width, y),
-            (x, y - d - half_height),
-            (x, y + d + half_height),
-            (x + d + half_width, y - height),
-            (x + d + half_width, y + height),
-            (x - d - half_width, y - height),
-            (x - d - half_width, y + height),
+        let near = [
+            (d + half_width, 0.0),
+            (-d - half_width, 0.0),
+            (0.0, -d - half_height),
+            (0.0, d + half_height),
+            (d + half_width, -height),
+            (d + half_width, height),
+            (-d - half_width, -height),
+            (-d - half_width, height),
+            (half_width, -d - half_height),
+            (half_width, d + half_height),
+            (-half_width, -d - half_height),
+            (-half_width, d + half_height),
         ];
-        let boxes = centres.into_iter().map(|(cx, cy)| Rect {
+        let far = near.map(|(dx, dy)| (dx, dy + if dy < 0.0 { -height } else { height }));
+        let centres = near.into_iter().chain(far).map(|(dx, dy)| (x + dx, y + dy));
+        let boxes = centres.map(|(cx, cy)| Rect {
             x0: cx - half_width,
             y0: cy - half_height,
             x1: cx + half_width,
@@ -89,7 +101,7 @@ impl Placer {
             covered + (width * height - self.bounds.overlap(rect)) * 4.0
         };
         let (best, cost) = boxes.map(|b| (b, cost(&b))).min_by(|a, b| a.1.total_cmp(&b.1))?;
-        (cost <= width * height / 6.0).then(|| {
+        (cost <= width * height / 30.0).then(|| {
             self.taken.push(best);
             best
         })

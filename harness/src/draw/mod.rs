@@ -3,7 +3,8 @@
 //! - [`charts`][]: one file per chart, and their registry;
 //! - [`figure`][], [`panel`][], [`canvas`][]: frame, axes, primitives;
 //! - [`scale`][], [`thin`][], [`labels`][], [`number`][], [`palette`][]: what they compute with;
-//! - [`font`][], [`png`][]: the compiled-in font and the picture made with it.
+//! - [`font`][], [`png`][]: the compiled-in font and the picture made with it;
+//! - [`published`][]: results of others, for scale.
 
 pub mod canvas;
 pub mod charts;
@@ -14,6 +15,7 @@ pub mod number;
 pub mod palette;
 pub mod panel;
 pub mod png;
+pub mod published;
 pub mod scale;
 pub mod thin;
 

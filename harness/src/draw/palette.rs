@@ -33,6 +33,12 @@ pub fn mix(from: Color, to: Color, share: f64) -> Color {
     (channel(from.0, to.0), channel(from.1, to.1), channel(from.2, to.2))
 }
 
+/// The colour for text: the pale ones darker, so that they can be read on paper.
+pub fn text(color: Color) -> Color {
+    let luminance = 0.2126 * f64::from(color.0) + 0.7152 * f64::from(color.1) + 0.0722 * f64::from(color.2);
+    mix(color, INK, (luminance - 100.0) / 170.0)
+}
+
 /// One of `of` colours in order, light to dark in one hue, for series that have an order of their own.
 pub fn ordered(index: usize, of: usize) -> Color {
     let share = if of < 2 { 1.0 } else { index as f64 / (of - 1) as f64 };

@@ -19,6 +19,8 @@ pub struct Panel {
     pub x: Scale,
     /// Vertical scale, onto the area.
     pub y: Scale,
+    /// How far above the area the vertical axis' title stands.
+    pub title_lift: f64,
 }
 
 /// How an axis reads.
@@ -45,7 +47,7 @@ pub struct EndLabel {
 impl Panel {
     /// A panel over `plot`; the scales are laid onto it.
     pub fn new(plot: Rect, x: Scale, y: Scale) -> Self {
-        Self { plot, x: x.onto(plot.x0, plot.x1), y: y.onto(plot.y1, plot.y0) }
+        Self { plot, x: x.onto(plot.x0, plot.x1), y: y.onto(plot.y1, plot.y0), title_lift: 24.0 }
     }
 
     /// The place of a pair of values, held within the plot area; none where a value has no place on its scale.
@@ -61,12 +63,14 @@ impl Panel {
     pub fn axes(&self, canvas: &mut Canvas, x: Option<&Axis<'_>>, y: &Axis<'_>) {
         let Rect { x0, y0, x1, y1 } = self.plot;
         let style = Type::new(AXIS_SIZE, palette::MUTED);
-        let mut above = f64::INFINITY;
+        let (mut above, mut widest) = (f64::INFINITY, 0f64);
         for tick in &self.y.ticks {
             let at = self.y.pixel(*tick);
             canvas.line((x0, at), (x1, at), palette::GRID, 1.0);
             if above - at >= AXIS_SIZE * 1.15 {
-                canvas.text((y.format)(*tick), (x0 - 10.0, at), style.anchor(Anchor::End));
+                let label = (y.format)(*tick);
+                widest = widest.max(style.width(&label));
+                canvas.text(label, (x0 - 10.0, at), style.anchor(Anchor::End));
                 above = at;
             }
         }
@@ -84,8 +88,9 @@ impl Panel {
             }
             canvas.text(x.title, (f64::midpoint(x0, x1), y1 + 46.0), style.anchor(Anchor::Middle));
         }
-        canvas.text(y.title, ((x0 - 64.0).max(16.0), y0 - 24.0), style);
-        let base = if self.y.kind == Kind::Linear && self.y.min < 0.0 && self.y.max > 0.0 { self.y.pixel(0.0) } else { y1 };
+        canvas.text(y.title, (x0 - 10.0 - widest, y0 - self.title_lift), style);
+        let base =
+            if self.y.kind == Kind::Linear && self.y.min < 0.0 && self.y.max > 0.0 { self.y.pixel(0.0) } else { y1 };
         canvas.line((x0, base), (x1, base), palette::FAINT, 1.5);
     }
 
@@ -101,7 +106,7 @@ impl Panel {
                 let color = palette::mix(label.color, palette::PAPER, 0.6);
                 canvas.path(vec![(x + 2.0, y), (edge.max(x + 2.0), y), (left - 4.0, place)], color, 1.0);
             }
-            let style = Type { bold: label.bold, ..Type::new(size, label.color) };
+            let style = Type { bold: label.bold, ..Type::new(size, palette::text(label.color)) };
             canvas.text(&label.text, (left, place), style);
         }
     }

@@ -36,23 +36,28 @@ pub fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
     })
 }
 
-/// The largest of 1, 2, 5 × 10ⁿ that is not above `value`, which must be positive.
+/// The largest of 1, 2, 3, 5, 7 × 10ⁿ that is not above `value`, which must be positive.
 fn round_down(value: f64) -> f64 {
     let decade = 10f64.powi(value.log10().floor() as i32);
     // A little tolerance: 10³ computed through a logarithm may come out as 999.999….
-    [5.0, 2.0, 1.0].into_iter().map(|m| m * decade).find(|step| *step <= value * (1.0 + 1e-9)).unwrap_or(decade)
+    [7.0, 5.0, 3.0, 2.0, 1.0]
+        .into_iter()
+        .map(|m| m * decade)
+        .find(|step| *step <= value * (1.0 + 1e-9))
+        .unwrap_or(decade)
 }
 
-/// The smallest of 1, 2, 5 × 10ⁿ that is not below `value`, which must be positive.
-fn round_up(value: f64) -> f64 {
+/// The smallest of `mantissas` × 10ⁿ that is not below `value`, which must be positive.
+fn round_up(value: f64, mantissas: &[f64]) -> f64 {
     let decade = 10f64.powi(value.log10().floor() as i32);
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * decade).find(|s| *s >= value * (1.0 - 1e-9)).unwrap_or(value)
+    mantissas.iter().map(|m| m * decade).find(|s| *s >= value * (1.0 - 1e-9)).unwrap_or(value)
 }
 
 impl Scale {
     /// A linear scale from `min` to `max`, at most about `wanted` ticks; zero belongs to it when the values come near.
     pub fn linear(min: f64, max: f64, wanted: usize) -> Self {
-        let (mut min, mut max) = if min.is_finite() && max.is_finite() { (min.min(max), min.max(max)) } else { (0.0, 1.0) };
+        let sound = min.is_finite() && max.is_finite() && min.abs().max(max.abs()) > 1e-100;
+        let (mut min, mut max) = if sound { (min.min(max), min.max(max)) } else { (0.0, 1.0) };
         if min > 0.0 && min < 0.6 * max {
             min = 0.0;
         }
@@ -61,7 +66,7 @@ impl Scale {
             let margin = if max == 0.0 { 1.0 } else { max.abs() * 0.5 };
             (min, max) = if max > 0.0 { (0.0, max + margin) } else { (min - margin, max.max(0.0) + margin) };
         }
-        let step = round_up((max - min) / wanted.clamp(1, TICKS_MAX) as f64);
+        let step = round_up((max - min) / wanted.clamp(1, TICKS_MAX) as f64, &[1.0, 2.0, 5.0, 10.0]);
         let (first, last) = ((min / step + 1e-9).floor(), (max / step - 1e-9).ceil());
         let count = ((last - first) as usize).min(TICKS_MAX);
         let ticks: Vec<f64> = (0..=count).map(|i| (first + i as f64) * step).collect();
@@ -71,37 +76,44 @@ impl Scale {
     /// A linear scale that ends at `max` exactly: for time, where the room after the last value would mislead.
     pub fn linear_tight(min: f64, max: f64, wanted: usize) -> Self {
         let mut scale = Self::linear(min, max, wanted);
-        if max.is_finite() && max > scale.min {
+        if max.is_finite() && max > scale.min && max > scale.max * 1e-3 {
             scale.max = max;
             scale.ticks.retain(|t| *t <= max * (1.0 + 1e-9));
         }
         scale
     }
 
+    /// A linear scale from `min` to `max` exactly, without ticks: for places in an order.
+    pub fn exact(min: f64, max: f64) -> Self {
+        let max = if max > min { max } else { min + 1.0 };
+        Self { kind: Kind::Linear, min, max, ticks: Vec::new(), pixel_min: 0.0, pixel_max: 1.0 }
+    }
+
     /// A logarithmic scale over the positive part of `min` to `max`.
     pub fn log(min: f64, max: f64) -> Self {
+        const UP: &[f64] = &[1.0, 2.0, 3.0, 5.0, 7.0, 10.0];
         let sound = |v: f64| v.is_finite() && v > 0.0;
         let (min, max) = match (sound(min), sound(max)) {
             (true, true) => (min.min(max), min.max(max)),
             (false, true) => (max / 10.0, max),
             _ => (1.0, 10.0),
         };
-        let (mut min, mut max) = (round_down(min.clamp(1e-12, 1e18)), round_up(max.clamp(1e-12, 1e18)));
+        let (mut min, mut max) = (round_down(min.clamp(1e-12, 1e18)), round_up(max.clamp(1e-12, 1e18), UP));
         if max / min < 1.5 {
-            (min, max) = (round_down(min * 0.7), round_up(max * 1.4));
+            (min, max) = (round_down(min * 0.7), round_up(max * 1.4, UP));
         }
         let mut scale = Self { kind: Kind::Log, min, max, ticks: Vec::new(), pixel_min: 0.0, pixel_max: 1.0 };
         scale.ticks = scale.log_ticks();
         scale
     }
 
-    /// 1, 2, 5 over two decades or less, else whole decades, and every other decade beyond nine.
+    /// 1, 2, 5 over three decades or less, else whole decades, and every other decade beyond nine.
     fn log_ticks(&self) -> Vec<f64> {
         let (first, last) = (self.min.log10().floor() as i32, self.max.log10().ceil() as i32);
         let decades = (self.max / self.min).log10();
         let mantissas: &[f64] = if decades <= 1.01 {
             &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0]
-        } else if decades <= 2.35 {
+        } else if decades <= 3.2 {
             &[1.0, 2.0, 5.0]
         } else {
             &[1.0]
@@ -133,7 +145,7 @@ impl Scale {
         }
         let share = match self.kind {
             Kind::Linear => (value - self.min) / (self.max - self.min),
-            Kind::Log => (value / self.min).ln() / (self.max / self.min).ln(),
+            Kind::Log => (value.ln() - self.min.ln()) / (self.max.ln() - self.min.ln()),
         };
         self.pixel_min + share * (self.pixel_max - self.pixel_min)
     }

@@ -122,3 +122,20 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepted_sockets_inherit_what_the_listening_socket_was_told() {
+        let config = Config { send_buffer_bytes: 40_000, ..Config::default() };
+        let acceptor = Acceptor::listen(&config, SocketAddr::from(([127, 0, 0, 1], 0))).expect("listens");
+        let listener = acceptor.listener.as_ref().expect("open");
+        let address = listener.local_addr().expect("bound").as_socket().expect("an IP address");
+        let _client = std::net::TcpStream::connect(address).expect("the queue takes it");
+        let (accepted, _) = listener.accept().expect("it is in the queue");
+        assert!(accepted.tcp_nodelay().expect("readable"));
+        assert_eq!(accepted.send_buffer_size().expect("readable"), 80_000);
+    }
+}

@@ -26,6 +26,11 @@ pub(crate) enum State {
     Closing,
 }
 
+/// The beginning of a request head. Boxed, so that a connection does not pay for it for life.
+pub(crate) struct Head {
+    pub(crate) bytes: Vec<u8>,
+}
+
 /// A client's socket and where it stands.
 pub(crate) struct Connection {
     socket: OwnedFd,
@@ -37,7 +42,7 @@ pub(crate) struct Connection {
     pub(crate) membership_count: u16,
     pub(crate) state: State,
     /// What came of a request head.
-    pub(crate) head: Option<Box<Vec<u8>>>,
+    pub(crate) head: Option<Box<Head>>,
     /// What came of a frame or message.
     pub(crate) inbound: Option<Box<Partial>>,
     /// What the socket did not take. While it is there, nothing is read: who does not listen is not listened to.

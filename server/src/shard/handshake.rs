@@ -11,7 +11,7 @@ use c2m_protocol::handshake::{self, Head, Request};
 use c2m_protocol::phoenix::Serializer;
 
 use super::Shard;
-use super::connection::State;
+use super::connection::{self, State};
 use crate::handoff;
 use crate::origin;
 use crate::stats::kind;
@@ -42,34 +42,32 @@ impl Shard {
     /// Bytes in the handshake state.
     pub(crate) fn on_request_bytes(&mut self, index: u32, input: &mut [u8]) {
         let Some(connection) = self.connections.get_mut(index) else { return };
-        match connection.head.take() {
-            None => self.on_request(index, input),
+        let incomplete = match connection.head.take() {
+            None => (!self.on_request(index, input)).then(|| Box::new(connection::Head { bytes: input.to_vec() })),
             Some(mut head) => {
-                head.extend_from_slice(input);
-                self.on_request(index, &mut head);
+                head.bytes.extend_from_slice(input);
+                (!self.on_request(index, &mut head.bytes)).then_some(head)
             }
+        };
+        if incomplete.is_some()
+            && let Some(connection) = self.connections.get_mut(index)
+        {
+            connection.head = incomplete;
         }
     }
 
-    fn on_request(&mut self, index: u32, input: &mut [u8]) {
+    /// Acts on a request; tells whether it was there in whole.
+    fn on_request(&mut self, index: u32, input: &mut [u8]) -> bool {
         let (route, consumed) = match handshake::parse_request(input, HEAD_BYTES_MAX) {
             Ok(Head::Complete { request, consumed }) => (self.route(&request), consumed),
-            Ok(Head::Incomplete) => {
-                if let Some(connection) = self.connections.get_mut(index) {
-                    connection.head = Some(Box::new(input.to_vec()));
-                }
-                return;
-            }
-            Err(error) => {
-                let refused = Route::Refused { status: error.status(), body: error.to_string() };
-                (refused, input.len())
-            }
+            Ok(Head::Incomplete) => return false,
+            Err(error) => (Route::Refused { status: error.status(), body: error.to_string() }, input.len()),
         };
         match route {
             Route::Upgraded(state) => {
                 self.counters.upgraded += 1;
                 self.flush_reply(index);
-                let Some(connection) = self.connections.get_mut(index) else { return };
+                let Some(connection) = self.connections.get_mut(index) else { return true };
                 connection.state = state;
                 connection.last_seen_s = self.now_s;
                 if self.shared.config.idle_timeout_s > 0 {
@@ -82,6 +80,7 @@ impl Shard {
             Route::Refused { status, body } => self.refuse(index, status, &body),
             Route::Http => self.hand_off(index, input),
         }
+        true
     }
 
     fn route(&mut self, request: &Request<'_>) -> Route {
@@ -124,6 +123,8 @@ impl Shard {
 
     fn hand_off(&mut self, index: u32, input: &[u8]) {
         let Some(socket) = self.release(index) else { return };
+        // The request may be for these.
+        self.stats().publish(&self.counters);
         if handoff::send(self.shared.http.as_fd(), socket.as_fd(), input).is_err() {
             // The HTTP thread has fallen behind or is gone. The socket has just been opened, so this fits into its buffer.
             self.stats().count_error(kind::HTTP_REFUSED, 503);

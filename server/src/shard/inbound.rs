@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use c2m_protocol::frame::{self, Control, Data, Event, OpCode, Role};
-use c2m_protocol::phoenix::{self, HEARTBEAT_TOPIC, Message, Payload, Ref, Serializer, event};
+use c2m_protocol::phoenix::{self, HEARTBEAT_TOPIC, Message, Ref, Serializer, event};
 
 use super::Shard;
 use super::connection::{Membership, State};
@@ -24,7 +24,8 @@ impl Shard {
         let decoded = frame::decode(Role::Server, limits, &mut partial, input, &mut sink);
         match self.connections.get_mut(index) {
             Some(connection) if connection.is_open() => connection.inbound = partial,
-            _ => return,
+            // It ended meanwhile, and what was still said to it must not reach another.
+            _ => return self.reply.clear(),
         }
         match decoded {
             Ok(()) => self.flush_reply(index),

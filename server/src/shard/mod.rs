@@ -47,6 +47,8 @@ use topics::{Moved, Topics};
 /// The one read buffer of a shard.
 pub(crate) const READ_BUFFER_BYTES: usize = 64 * 1024;
 const EVENTS_PER_TURN: usize = 1024;
+/// Reads from one connection in one turn of the loop.
+const READS_PER_TURN: usize = 4;
 // Connections use their slab number, which is below 2^32.
 const LISTENER: Token = Token(1 << 32);
 const WAKE: Token = Token((1 << 32) + 1);
@@ -87,7 +89,7 @@ impl Shard {
         poll.registry().register(&mut SourceFd(&acceptor.descriptor()), LISTENER, Interest::READABLE)?;
         let wake = shared.bus.wake_fd(id).as_raw_fd();
         poll.registry().register(&mut SourceFd(&wake), WAKE, Interest::READABLE)?;
-        let mut shard = Self {
+        let mut opened = Self {
             id,
             shared,
             poll,
@@ -108,8 +110,8 @@ impl Shard {
             sweep: Sweep::default(),
             drain: None,
         };
-        shard.tick();
-        Ok(shard)
+        opened.tick();
+        Ok(opened)
     }
 
     /// Serves until the server's drain is over for this shard.
@@ -184,10 +186,10 @@ impl Shard {
         }
     }
 
-    /// Reads what a client sent: one buffer at most, so that no client keeps the others waiting. A read that does not
-    /// fill the buffer has emptied the socket; `until_end` says that an end of file may stand behind it all the same.
+    /// Reads what a client sent: one full buffer at most, so that no client keeps the others waiting. A read that does
+    /// not fill the buffer has emptied the socket; `until_end` says that an end of file may stand behind it all the same.
     fn on_readable(&mut self, index: u32, until_end: bool) {
-        loop {
+        for _ in 0..READS_PER_TURN {
             let Some(connection) = self.connections.get(index) else { return };
             if connection.outbound.is_some() {
                 return;
@@ -211,6 +213,7 @@ impl Shard {
                 Err(error) => return self.lose(index, error),
             }
         }
+        self.again.push(index);
     }
 
     /// Goes on with connections that had more than one buffer to say. One that was closed meanwhile, or whose number

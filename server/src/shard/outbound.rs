@@ -93,7 +93,7 @@ impl Shard {
     /// Puts a frame at the end of the queue, and asks to be told when the socket has room. Past the bound the client is
     /// cut off: it does not read, so no close frame would reach it, and a reset frees its kernel buffers at once.
     fn enqueue(&mut self, index: u32, rest: Bytes, is_broadcast: bool) {
-        let (frames_max, bytes_max) = (self.shared.config.queue_frames, self.shared.config.queue_bytes);
+        let (frames_max, bytes_max) = (self.shared.config.queue_frames, self.shared.queue_bytes_max());
         let Some(connection) = self.connections.get_mut(index) else { return };
         let is_new = connection.outbound.is_none();
         let outbound = connection.outbound.get_or_insert_default();
@@ -148,8 +148,7 @@ impl Shard {
     fn watch(&mut self, index: u32, interest: Interest) {
         let Some(connection) = self.connections.get(index) else { return };
         let descriptor = connection.socket().as_raw_fd();
-        let watched =
-            self.poll.registry().reregister(&mut SourceFd(&descriptor), Token(index as usize), interest);
+        let watched = self.poll.registry().reregister(&mut SourceFd(&descriptor), Token(index as usize), interest);
         if let Err(error) = watched {
             self.lose(index, Errno::from_io_error(&error).unwrap_or(Errno::IO));
         }

@@ -52,33 +52,40 @@ struct Walking {
 /// Members of a topic, as numbers of memberships.
 enum Members {
     One(u32),
-    Many(Box<Vec<u32>>),
+    Many(Box<List>),
+}
+
+/// Two or more members, or any number during a walk. Boxed, so that a topic with one does not pay for it.
+#[derive(Default)]
+struct List {
+    members: Vec<u32>,
 }
 
 impl Members {
     fn as_mut_slice(&mut self) -> &mut [u32] {
         match self {
             Self::One(member) => std::slice::from_mut(member),
-            Self::Many(list) => list,
+            Self::Many(list) => &mut list.members,
         }
     }
 
     fn as_slice(&self) -> &[u32] {
         match self {
             Self::One(member) => std::slice::from_ref(member),
-            Self::Many(list) => list,
+            Self::Many(list) => &list.members,
         }
     }
 
     fn push(&mut self, member: u32) {
         match self {
-            Self::One(first) => *self = Self::Many(Box::new(vec![*first, member])),
+            Self::One(first) => *self = Self::Many(Box::new(List { members: vec![*first, member] })),
             Self::Many(list) => {
-                if list.len() == list.capacity() {
-                    // A quarter at a time: a list that doubles is half empty on average.
-                    list.reserve_exact((list.len() / 4).max(4));
+                let members = &mut list.members;
+                if members.len() == members.capacity() {
+                    // A quarter at a time: doubling leaves a third unused on average.
+                    members.reserve_exact((members.len() / 4).max(4));
                 }
-                list.push(member);
+                members.push(member);
             }
         }
     }
@@ -100,45 +107,35 @@ pub(crate) struct Moved {
 
 /// Topics by number and by name.
 pub(crate) struct Topics {
-    topics: Slab<Topic>,
+    by_number: Slab<Topic>,
     by_name: HashTable<u32>,
     hasher: DefaultHashBuilder,
 }
 
 impl Topics {
     pub(crate) fn new() -> Self {
-        Self { topics: Slab::new(), by_name: HashTable::new(), hasher: DefaultHashBuilder::default() }
-    }
-
-    /// Bytes a topic takes beside its member list and its place in the index.
-    pub(crate) const fn entry_bytes() -> usize {
-        Slab::<Topic>::entry_bytes()
-    }
-
-    /// Topics that have a member on this shard.
-    pub(crate) fn len(&self) -> usize {
-        self.topics.len()
+        Self { by_number: Slab::new(), by_name: HashTable::new(), hasher: DefaultHashBuilder::default() }
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<u32> {
-        let is_it = |&topic: &u32| self.topics.get(topic).is_some_and(|topic| topic.name == name);
+        let is_it = |&topic: &u32| self.by_number.get(topic).is_some_and(|topic| topic.name == name);
         self.by_name.find(self.hasher.hash_one(name), is_it).copied()
     }
 
     pub(crate) fn name(&self, topic: u32) -> Option<&str> {
-        self.topics.get(topic).map(|topic| topic.name.as_str())
+        self.by_number.get(topic).map(|topic| topic.name.as_str())
     }
 
     /// Adds a member; gives the topic's number and the member's position.
     pub(crate) fn add(&mut self, name: &str, membership: u32) -> (u32, u32) {
         if let Some(number) = self.find(name) {
-            let members = &mut self.topics.get_mut(number).expect("the index names living topics").members;
+            let members = &mut self.by_number.get_mut(number).expect("the index names living topics").members;
             members.push(membership);
             return (number, members.as_slice().len() as u32 - 1);
         }
         let topic = Topic { name: name.into(), members: Members::One(membership), walking: None };
-        let number = self.topics.insert(topic);
-        let (topics, hasher) = (&self.topics, &self.hasher);
+        let number = self.by_number.insert(topic);
+        let (topics, hasher) = (&self.by_number, &self.hasher);
         let rehash = |&topic: &u32| hasher.hash_one(topics.get(topic).map_or("", |topic| topic.name.as_str()));
         self.by_name.insert_unique(hasher.hash_one(name), number, rehash);
         (number, 0)
@@ -146,7 +143,7 @@ impl Topics {
 
     /// Removes the member at `position`; the topic goes with its last one. Gives whoever was moved into the gap.
     pub(crate) fn remove(&mut self, number: u32, position: u32) -> Option<Moved> {
-        let topic = self.topics.get_mut(number)?;
+        let topic = self.by_number.get_mut(number)?;
         if let Some(walking) = &mut topic.walking {
             *topic.members.as_mut_slice().get_mut(position as usize)? = HOLE;
             walking.holes.push(position);
@@ -158,7 +155,7 @@ impl Topics {
                 None
             }
             Members::Many(list) => {
-                let moved = swap_remove(list, position);
+                let moved = swap_remove(&mut list.members, position);
                 self.tidy(number);
                 moved
             }
@@ -166,13 +163,13 @@ impl Topics {
     }
 
     fn forget(&mut self, number: u32) {
-        let Some(topic) = self.topics.remove(number) else { return };
+        let Some(topic) = self.by_number.remove(number) else { return };
         let hash = self.hasher.hash_one(topic.name.as_str());
         if let Ok(entry) = self.by_name.find_entry(hash, |&candidate| candidate == number) {
             entry.remove();
         }
         if self.by_name.len() < self.by_name.capacity() / 8 {
-            let (topics, hasher) = (&self.topics, &self.hasher);
+            let (topics, hasher) = (&self.by_number, &self.hasher);
             self.by_name
                 .shrink_to_fit(|&topic| hasher.hash_one(topics.get(topic).map_or("", |topic| topic.name.as_str())));
         }
@@ -180,12 +177,13 @@ impl Topics {
 
     /// Gives memory back when most of a list is unused, and forgets a topic without members.
     fn tidy(&mut self, number: u32) {
-        let Some(topic) = self.topics.get_mut(number) else { return };
+        let Some(topic) = self.by_number.get_mut(number) else { return };
         let Members::Many(list) = &mut topic.members else { return };
-        match **list {
+        let members = &mut list.members;
+        match *members.as_slice() {
             [] => self.forget(number),
-            [last] => topic.members = Members::One(last),
-            _ if list.len() < list.capacity() / 4 => list.shrink_to(list.len() * 2),
+            [only] => topic.members = Members::One(only),
+            _ if members.len() < members.capacity() / 4 => members.shrink_to(members.len() * 2),
             _ => {}
         }
     }
@@ -193,7 +191,7 @@ impl Topics {
     /// Begins a walk through the present members, behind those that are under way. `served` had the broadcast already.
     /// Tells whether the topic had no walk before.
     pub(crate) fn begin_walk(&mut self, number: u32, broadcast: Arc<Broadcast>, served: Option<u32>) -> bool {
-        let Some(topic) = self.topics.get_mut(number) else { return false };
+        let Some(topic) = self.by_number.get_mut(number) else { return false };
         let end = topic.members.as_slice().len() as u32;
         let is_first = topic.walking.is_none();
         let walking = topic.walking.get_or_insert_default();
@@ -203,18 +201,18 @@ impl Topics {
 
     /// The walks under way on a topic, in the order of their broadcasts.
     pub(crate) fn walks_mut(&mut self, number: u32) -> impl Iterator<Item = &mut Walk> {
-        let walking = self.topics.get_mut(number).and_then(|topic| topic.walking.as_mut());
+        let walking = self.by_number.get_mut(number).and_then(|topic| topic.walking.as_mut());
         walking.into_iter().flat_map(|walking| walking.walks.iter_mut())
     }
 
     /// The broadcast that is being walked through a topic.
     pub(crate) fn current(&self, number: u32) -> Option<&Arc<Broadcast>> {
-        Some(&self.topics.get(number)?.walking.as_ref()?.walks.front()?.broadcast)
+        Some(&self.by_number.get(number)?.walking.as_ref()?.walks.front()?.broadcast)
     }
 
     /// The next membership that the current walk has to serve; none when it is through.
     pub(crate) fn step(&mut self, number: u32) -> Option<u32> {
-        let topic = self.topics.get_mut(number)?;
+        let topic = self.by_number.get_mut(number)?;
         let walk = topic.walking.as_mut()?.walks.front_mut()?;
         let members = topic.members.as_slice();
         while walk.next < walk.end {
@@ -232,7 +230,7 @@ impl Topics {
     /// With walks still waiting, holes are filled only when they outnumber the members; a member that joined after such
     /// a broadcast began may then be among its receivers. Nobody is skipped or served twice by it.
     pub(crate) fn end_walk(&mut self, number: u32, moved: &mut Vec<Moved>) -> bool {
-        let Some(topic) = self.topics.get_mut(number) else { return false };
+        let Some(topic) = self.by_number.get_mut(number) else { return false };
         let Some(walking) = &mut topic.walking else { return false };
         walking.walks.pop_front();
         let more = !walking.walks.is_empty();
@@ -247,7 +245,7 @@ impl Topics {
                 holes.clear();
             }
             if let Members::Many(list) = &mut topic.members {
-                moved.extend(holes.drain(..).filter_map(|hole| swap_remove(list, hole)));
+                moved.extend(holes.drain(..).filter_map(|hole| swap_remove(&mut list.members, hole)));
             }
         }
         if !more {
@@ -258,9 +256,9 @@ impl Topics {
     }
 }
 
-fn swap_remove(list: &mut Vec<u32>, position: u32) -> Option<Moved> {
-    list.swap_remove(position as usize);
-    list.get(position as usize).map(|&membership| Moved { membership, position })
+fn swap_remove(members: &mut Vec<u32>, position: u32) -> Option<Moved> {
+    members.swap_remove(position as usize);
+    members.get(position as usize).map(|&membership| Moved { membership, position })
 }
 
 #[cfg(test)]

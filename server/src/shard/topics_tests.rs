@@ -57,7 +57,7 @@ impl Room {
 
     fn check_positions(&self) {
         for (membership, (topic, position)) in &self.positions {
-            let members = self.topics.topics.get(*topic).expect("a topic with members").members.as_slice();
+            let members = self.topics.by_number.get(*topic).expect("a topic with members").members.as_slice();
             assert_eq!(members[*position as usize], *membership);
         }
     }
@@ -70,12 +70,12 @@ fn the_last_leaver_takes_the_topic_along() {
         room.join("rooms:lobby", membership);
         room.join(&format!("rooms:{membership}"), 1000 + membership);
     }
-    assert_eq!(room.topics.len(), 1001);
+    assert_eq!(room.topics.by_number.len(), 1001);
     for membership in (0..2000).rev().step_by(2).chain((0..2000).step_by(2)) {
         room.leave(membership);
         room.check_positions();
     }
-    assert_eq!((room.topics.len(), room.topics.by_name.len()), (0, 0));
+    assert_eq!((room.topics.by_number.len(), room.topics.by_name.len()), (0, 0));
     assert_eq!(room.topics.find("rooms:lobby"), None);
     assert!(room.topics.by_name.capacity() < 100, "the index shrinks as well");
 }
@@ -90,8 +90,8 @@ fn a_list_shrinks_after_a_mass_leave() {
         room.leave(membership);
     }
     let topic = room.topics.find("room").expect("members remain");
-    let Members::Many(list) = &room.topics.topics.get(topic).expect("known").members else { panic!("many members") };
-    assert!(list.capacity() <= 1000, "{}", list.capacity());
+    let Members::Many(list) = &room.topics.by_number.get(topic).expect("known").members else { panic!("many members") };
+    assert!(list.members.capacity() <= 1000, "{}", list.members.capacity());
     room.check_positions();
 }
 
@@ -156,7 +156,7 @@ fn everyone_leaves_during_a_walk() {
         assert!(room.end(topic));
         assert_eq!(room.walk(topic, 100), [0; 0]);
         assert!(!room.end(topic));
-        assert_eq!(room.topics.len(), 0);
+        assert_eq!(room.topics.by_number.len(), 0);
         assert_eq!(room.bus.in_flight(), 0);
     }
 }
@@ -177,7 +177,7 @@ fn holes_do_not_pile_up_while_walks_never_cease() {
         assert!(room.end(topic));
     }
     room.check_positions();
-    let length = room.topics.topics.get(topic).expect("known").members.as_slice().len();
+    let length = room.topics.by_number.get(topic).expect("known").members.as_slice().len();
     assert!(length <= 30, "{length}");
 }
 
@@ -185,8 +185,9 @@ fn holes_do_not_pile_up_while_walks_never_cease() {
 fn a_million_rooms_of_one_cost_at_most_twice_a_room_of_a_million() {
     // Bytes per member beside the connection and the membership, which both have: a quarter of slack in the list against
     // a topic and a place in the index (five bytes at a load of at least 7/16).
-    let shared = crate::shard::connection::Connection::entry_bytes() + crate::shard::connection::Membership::entry_bytes();
+    let shared =
+        crate::shard::connection::Connection::entry_bytes() + crate::shard::connection::Membership::entry_bytes();
     let one_room = shared + 4;
-    let own_room = shared + Topics::entry_bytes() + 5 * 16 / 7;
+    let own_room = shared + Slab::<Topic>::entry_bytes() + 5 * 16 / 7;
     assert!(own_room <= 2 * one_room, "{own_room} against {one_room}");
 }

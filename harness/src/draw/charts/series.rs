@@ -7,11 +7,11 @@ use c2m_schema::rows::{Phase, Subject};
 use crate::rundir::{RunDir, Sample};
 
 /// A repetition of a point.
-pub type Key = (u32, u32);
+pub(super) type Key = (u32, u32);
 
 /// Counters of all agents together at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Clients {
+pub(super) struct Clients {
     /// Seconds since the first arrival.
     pub seconds: f64,
     /// Clients whose connect was begun.
@@ -21,7 +21,7 @@ pub struct Clients {
 }
 
 /// The samples of each repetition, in order of point and repetition.
-pub fn by_repetition(samples: &[Sample]) -> BTreeMap<Key, Vec<&Sample>> {
+pub(super) fn by_repetition(samples: &[Sample]) -> BTreeMap<Key, Vec<&Sample>> {
     let mut groups: BTreeMap<Key, Vec<&Sample>> = BTreeMap::new();
     for sample in samples {
         groups.entry((sample.point, sample.repetition)).or_default().push(sample);
@@ -31,14 +31,15 @@ pub fn by_repetition(samples: &[Sample]) -> BTreeMap<Key, Vec<&Sample>> {
 
 /// The clients of one repetition over time, from its first arrival until they leave. Agents that report at different
 /// moments are added up with the last that each said.
-pub fn clients(run: &RunDir, key: Key, samples: &[&Sample]) -> Vec<Clients> {
+pub(super) fn clients(run: &RunDir, key: Key, samples: &[&Sample]) -> Vec<Clients> {
     let counted: Vec<_> = samples
         .iter()
         .filter(|s| s.subject == Subject::Agent && s.phase != Phase::Drain)
         .filter_map(|s| Some((s, s.attempted?, s.live?)))
         .collect();
     let recorded = run.point(key.0, key.1).and_then(|p| p.started_ns);
-    let first_seen = || counted.iter().find(|(s, ..)| s.phase != Phase::Start).or(counted.first()).map(|(s, ..)| s.t_ns);
+    let first_seen =
+        || counted.iter().find(|(s, ..)| s.phase != Phase::Start).or(counted.first()).map(|(s, ..)| s.t_ns);
     let Some(start) = recorded.or_else(first_seen) else { return Vec::new() };
     let mut latest: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     let mut out: Vec<Clients> = Vec::new();
@@ -57,7 +58,7 @@ pub fn clients(run: &RunDir, key: Key, samples: &[&Sample]) -> Vec<Clients> {
 }
 
 /// Cuts a series over time where nothing was read for long, so that no line is drawn over a hole.
-pub fn without_holes(points: Vec<(f64, f64)>) -> Vec<Vec<(f64, f64)>> {
+pub(super) fn without_holes(points: Vec<(f64, f64)>) -> Vec<Vec<(f64, f64)>> {
     let mut steps: Vec<f64> = points.windows(2).map(|w| w[1].0 - w[0].0).collect();
     steps.sort_by(f64::total_cmp);
     let usual = steps.get(steps.len() / 2).copied().unwrap_or(0.0);
@@ -73,7 +74,7 @@ pub fn without_holes(points: Vec<(f64, f64)>) -> Vec<Vec<(f64, f64)>> {
 }
 
 /// The middle of the values, the lower of two; none of none.
-pub fn median(mut values: Vec<f64>) -> Option<f64> {
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.retain(|v| v.is_finite());
     values.sort_by(f64::total_cmp);
     values.get(values.len().saturating_sub(1) / 2).copied()

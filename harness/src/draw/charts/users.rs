@@ -13,17 +13,17 @@ use crate::draw::palette::{self, Color};
 use crate::draw::panel::{Axis, EndLabel, LABEL_SIZE, Panel};
 use crate::draw::scale::Scale;
 use crate::draw::thin;
-use crate::rundir::RunDir;
+use crate::rundir::{RunDir, status_name};
 
 /// Title.
-pub const TITLE: &str = "Simultaneous users";
+pub(super) const TITLE: &str = "Simultaneous users";
 
 const ATTEMPTED: Color = palette::ORANGE;
 const ATTEMPTED_TEXT: Color = (158, 102, 0);
 const JOINED: Color = palette::BLUE;
 
 /// Draws the chart.
-pub fn draw(run: &RunDir) -> Result<Figure, Blank> {
+pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     let samples = run.samples()?;
     let groups: BTreeMap<Key, Vec<Clients>> = series::by_repetition(&samples)
         .into_iter()
@@ -39,13 +39,13 @@ pub fn draw(run: &RunDir) -> Result<Figure, Blank> {
     let style = Type::new(LABEL_SIZE, JOINED).bold();
     let room = labels.iter().map(|l| style.width(&l.0)).fold(0.0, f64::max) + 24.0;
     let plot = Rect { x0: 104.0, y0: BODY.y0 + 36.0, x1: BODY.x1 - room, y1: BODY.y1 - 62.0 };
-    let panel = Panel::new(plot, Scale::linear_tight(0.0, seconds, 10), Scale::linear(0.0, peak as f64, 6));
+    let panel = Panel::new(plot, Scale::linear_tight(0.0, seconds, 10), Scale::linear(0.0, peak as f64 * 1.03, 6));
     let mut canvas = Canvas::default();
     let x = Axis { title: "seconds since the first arrival", format: &number::significant };
     panel.axes(&mut canvas, Some(&x), &Axis { title: "clients", format: &number::short });
     for clients in groups.values() {
         // The wide line lies below: where all who tried are joined, it shows as a rim.
-        line(&mut canvas, &panel, clients.iter().map(|c| (c.seconds, c.attempted)), ATTEMPTED, 6.0);
+        line(&mut canvas, &panel, clients.iter().map(|c| (c.seconds, c.attempted)), ATTEMPTED, 8.0);
     }
     for clients in groups.values() {
         line(&mut canvas, &panel, clients.iter().map(|c| (c.seconds, c.live)), JOINED, 2.5);
@@ -84,7 +84,9 @@ fn labels(run: &RunDir, groups: &BTreeMap<Key, Vec<Clients>>) -> Vec<Label> {
         let Some((key, last)) = members.iter().max_by(|a, b| a.1.seconds.total_cmp(&b.1.seconds)) else { continue };
         let variant = run.point(key.0, key.1).map(|p| p.variant.as_str()).filter(|v| !v.is_empty());
         let variant = variant.map(|v| format!(", {v}")).unwrap_or_default();
-        let times = if members.len() > 1 { format!(" × {}", members.len()) } else { String::new() };
+        let of_point = groups.keys().filter(|k| k.0 == key.0).count();
+        let times =
+            if members.len() == of_point { String::new() } else { format!(" ({} of {of_point})", members.len()) };
         out.push((format!("{} joined{variant}{times}", number::count(live)), (last.seconds, live as f64), JOINED));
         if attempted != live {
             let text = format!("{} attempted{times}", number::count(attempted));
@@ -96,29 +98,21 @@ fn labels(run: &RunDir, groups: &BTreeMap<Key, Vec<Clients>>) -> Vec<Label> {
 
 fn subtitle(groups: &BTreeMap<Key, Vec<Clients>>) -> String {
     let most = groups.values().flatten().map(|c| c.live).max().unwrap_or(0);
-    let repetitions = groups.len();
-    let word = if repetitions == 1 { "run" } else { "runs" };
-    format!("At most {} clients joined at once · {repetitions} {word}", number::count(most))
+    let mut repetitions: BTreeMap<u32, usize> = BTreeMap::new();
+    groups.keys().for_each(|key| *repetitions.entry(key.0).or_default() += 1);
+    let plural = |n: usize, word: &str| if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") };
+    let most_repetitions = repetitions.values().copied().max().unwrap_or(0);
+    let steps = format!("{}, {}", plural(repetitions.len(), "step"), plural(most_repetitions, "repetition"));
+    format!("At most {} clients joined at once · {steps}", number::count(most))
 }
 
 fn notes(run: &RunDir) -> Vec<String> {
     let not_ok = run.points.iter().filter(|p| p.status != Status::Ok);
     let note = |p: &c2m_schema::rows::PointRow| {
         let reason = if p.reason.is_empty() { String::new() } else { format!(": {}", p.reason) };
-        format!("{} clients {}{reason}", number::short(p.clients_target as f64), status(p.status))
+        format!("{} clients {}{reason}", number::short(p.clients_target as f64), status_name(p.status))
     };
     let mut notes: Vec<String> = not_ok.map(note).collect();
     notes.dedup();
     notes
-}
-
-/// The word for a status.
-fn status(status: Status) -> &'static str {
-    match status {
-        Status::Ok => "ok",
-        Status::Failed => "failed",
-        Status::Partial => "partial",
-        Status::Interrupted => "interrupted",
-        Status::Skipped => "skipped",
-    }
 }

@@ -1,0 +1,194 @@
+//! The page: verdict first, then machine, sweep, charts, ledger, errors, settings, and how it was made.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::{facts, tables};
+use crate::draw::{Drawing, figure, font, number};
+use crate::rundir::RunDir;
+
+const STYLE: &str = include_str!("style.css");
+
+/// The whole document.
+pub(super) fn page(run: &RunDir, drawings: &[Drawing]) -> Markup {
+    let title = format!("{} · c2m", run.experiment());
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) }
+                style { (PreEscaped(font::css())) (PreEscaped(STYLE)) }
+            }
+            body {
+                main {
+                    (head(run))
+                    (verdict(run))
+                    section { h2 { "Machine" } (machine(run)) }
+                    section { h2 { "Sweep" } (tables::sweep(run)) }
+                    section { h2 { "Charts" } (charts(drawings)) }
+                    section { h2 { "Broadcasts" } (tables::broadcasts(run)) }
+                    section { h2 { "Errors by kind" } (tables::errors(run)) }
+                    section { h2 { "Settings" } (settings(run)) }
+                    section { h2 { "How this was made" } (provenance(run)) }
+                }
+            }
+        }
+    }
+}
+
+fn head(run: &RunDir) -> Markup {
+    let question = run.experiment_toml.as_deref().and_then(question);
+    let started = run.record.as_ref().map(|r| r.started_utc.as_str()).filter(|s| !s.is_empty());
+    let label = run.record.as_ref().and_then(|r| r.label.as_deref());
+    html! {
+        header {
+            p.kicker {
+                (run.experiment())
+                @if let Some(label) = label { " · " (label) }
+                @if let Some(started) = started { " · " (readable_time(started)) }
+            }
+            h1 { (question.unwrap_or_else(|| run.experiment().to_owned())) }
+        }
+    }
+}
+
+/// The question of the experiment's definition, where it has one.
+fn question(toml: &str) -> Option<String> {
+    let table: toml::Table = toml.parse().ok()?;
+    Some(table.get("question")?.as_str()?.to_owned())
+}
+
+/// `2026-02-03T12:00:00Z` as `2026-02-03 12:00 UTC`; anything else as it is.
+fn readable_time(rfc3339: &str) -> String {
+    match rfc3339.split_once('T') {
+        Some((day, time)) if time.ends_with('Z') && time.is_char_boundary(5) && time.len() > 5 => {
+            format!("{day} {} UTC", &time[..5])
+        }
+        _ => rfc3339.to_owned(),
+    }
+}
+
+fn verdict(run: &RunDir) -> Markup {
+    let (sentence, tone) = facts::verdict(run);
+    let largest = facts::largest(run);
+    html! {
+        section.verdict {
+            p class={ "sentence " (tone.class()) } { (sentence) }
+            @if let Some(point) = largest {
+                p.of {
+                    "At the largest step, " b { (number::count(point.clients_target)) " clients" }
+                    @if !point.variant.is_empty() { " (" (point.variant) ")" }
+                    ", repetition " (point.repetition + 1) ":"
+                }
+                div.facts { @for fact in facts::headline(point) {
+                    div class={ "fact " (fact.tone.class()) } {
+                        span.name { (fact.name) }
+                        span.value { (fact.value) }
+                        span.detail { (fact.detail) }
+                    }
+                } }
+            }
+            (tables::reasons(run))
+        }
+    }
+}
+
+fn machine(run: &RunDir) -> Markup {
+    let Some(record) = &run.record else {
+        return html! { p.bad { "Unknown: there is no run.json. Such a run can't be compared with another." } };
+    };
+    let host = &record.host;
+    let quota = host.cpu_quota_millicores.map(|m| format!(", quota {} cores", number::significant(m as f64 / 1000.0)));
+    let hypervisor = if host.hypervisor { " (virtual machine)" } else { "" };
+    let memory = if host.memory_limit_bytes < host.memory_total_bytes {
+        let [limit, total] = [host.memory_limit_bytes, host.memory_total_bytes].map(|b| number::bytes(b as f64));
+        format!("{limit} of {total}")
+    } else {
+        number::bytes(host.memory_total_bytes as f64)
+    };
+    let isolation = match &record.isolation.fallback_reason {
+        Some(reason) => format!("{}: {reason}", record.isolation.mode),
+        None => record.isolation.mode.clone(),
+    };
+    let nofile = format!("{} soft, {} hard", number::count(host.nofile_soft), number::count(host.nofile_hard));
+    let cores = figure::cores(host.cores_allowed, host.cores_host) + &quota.unwrap_or_default();
+    let rows = [
+        ("CPU", format!("{}{hypervisor}", host.cpu_model)),
+        ("Cores", cores),
+        ("Memory", memory),
+        ("System", format!("{} {}", host.os, host.kernel)),
+        ("Host", host.name.clone()),
+        ("Descriptors", nofile),
+        ("Isolation", isolation),
+    ];
+    html! {
+        dl { @for (name, value) in &rows { div { dt { (name) } dd { (value) } } } }
+        (sysctls("Kernel settings in force", &host.sysctls))
+        (sysctls("Settings made for this run alone", &record.isolation.sysctls))
+    }
+}
+
+fn sysctls(title: &str, settings: &[(String, String)]) -> Markup {
+    html! { @if !settings.is_empty() { details {
+        summary { (title) " (" (settings.len()) ")" }
+        table.narrow { tbody { @for (name, value) in settings { tr { td.text { code { (name) } } td { (value) } } } } }
+    } } }
+}
+
+fn charts(drawings: &[Drawing]) -> Markup {
+    html! { @for drawing in drawings {
+        figure id=(drawing.name) {
+            (PreEscaped(&drawing.svg))
+            figcaption {
+                a href={ "plots/" (drawing.name) ".svg" } { "SVG" } " · " a href={ "plots/" (drawing.name) ".png" } { "PNG" }
+            }
+        }
+    } }
+}
+
+fn settings(run: &RunDir) -> Markup {
+    html! { @match &run.experiment_toml {
+        Some(text) => pre { code { (text) } },
+        None => p { "There is no experiment.toml in this directory." },
+    } }
+}
+
+fn provenance(run: &RunDir) -> Markup {
+    html! {
+        @if let Some(record) = &run.record {
+            p { "This command made the measurement, with c2m " (record.c2m_version) " from revision " code { (record.git) } ":" }
+            pre { code { (command_line(&record.argv)) } }
+        }
+        p { "Charts and report are made from the tables beside this file. In this directory, make them again with" }
+        pre { code { "c2m report ." } }
+        p { "and set this run beside another with" }
+        pre { code { "c2m compare . ../OTHER" } }
+        p.note { "Run format " (run.record.as_ref().map_or(c2m_schema::SCHEMA_VERSION, |r| r.schema.as_str())) "." }
+    }
+}
+
+/// The arguments as a shell takes them.
+fn command_line(argv: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@%+".contains(c);
+    let quote = |arg: &String| {
+        if !arg.is_empty() && arg.chars().all(plain) {
+            arg.clone()
+        } else {
+            format!("'{}'", arg.replace('\'', r"'\''"))
+        }
+    };
+    argv.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_can_be_pasted_into_a_shell() {
+        let argv = ["c2m", "run", "x.toml", "--set", "clients.counts=[1, 2]", "--label", "it's"].map(str::to_owned);
+        assert_eq!(command_line(&argv), r"c2m run x.toml --set 'clients.counts=[1, 2]' --label 'it'\''s'");
+    }
+}

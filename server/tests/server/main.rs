@@ -1,0 +1,9 @@
+//! The server on real sockets: raw bytes, and tungstenite as a client that shares no code with it.
+
+mod channels;
+mod common;
+mod fanout;
+mod frames;
+mod http;
+mod process;
+mod upgrade;
