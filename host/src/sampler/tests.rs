@@ -79,7 +79,9 @@ fn a_process_with_eight_threads_is_one_process_with_its_own_memory() {
     assert_eq!(found.iter().filter(|found| **found == pid).count(), 1);
     assert!(!found.is_empty() && found.is_sorted());
     drop((hold, memory));
-    workers.into_iter().for_each(|worker| drop(worker.join().unwrap()));
+    for worker in workers {
+        let _ = worker.join().unwrap();
+    }
 }
 
 #[test]
@@ -222,5 +224,7 @@ fn a_reading_does_not_grow_with_threads() {
     assert!(best < 20_000_000, "one reading takes {best} ns, above 2 % of a core at one a second");
     eprintln!("one reading: {best} ns of CPU at {}", clock::unix_ns());
     drop(hold);
-    workers.into_iter().for_each(|worker| drop(worker.join().unwrap()));
+    for worker in workers {
+        let _ = worker.join().unwrap();
+    }
 }
