@@ -2,8 +2,22 @@
 //!
 //! It speaks no WebSocket and imports neither the server nor the load agent: it starts them as processes and talks JSON
 //! lines with them. Everything derived (charts, report, comparison) is a pure function of the files of a run directory.
+//!
+//! - [`experiment`][]: the definition, [`plan`][]: its points, [`preflight`][]: their needs beside what there is;
+//! - [`ground`][]: the machine and the isolation a run stands on, [`doctor`][]: both for people;
+//! - [`run`][]: processes, phases, sampling, the run directory; [`summary`][]: what they left behind as rows;
+//! - [`rundir`][], [`draw`][], [`report`][], [`compare`][]: everything derived.
 
+pub mod cli;
 pub mod compare;
+pub mod doctor;
 pub mod draw;
+pub mod experiment;
+pub mod ground;
+pub mod plan;
+pub mod preflight;
 pub mod report;
+pub mod run;
 pub mod rundir;
+pub mod summary;
+pub mod text;

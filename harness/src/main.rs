@@ -1,1 +1,5 @@
-fn main() {}
+//! `c2m`: run, doctor, report, plot, compare.
+
+fn main() -> std::process::ExitCode {
+    c2m::cli::main()
+}

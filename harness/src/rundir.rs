@@ -1,11 +1,11 @@
 //! Loading a run directory for everything that is derived from it.
 //!
 //! `run.json` and `points.csv` are read at once, since every view needs them; the large tables are read when a view asks
-//! for them, so that one damaged table spoils only the views that need it. Nothing here is kept or shared between
-//! threads.
+//! for them, so that one damaged table spoils only the views that need it. A loaded directory belongs to whoever loaded it.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use c2m_schema::rows::{BroadcastRow, ErrorRow, LatencyRow, Phase, PointRow, Status, Subject};
 use c2m_schema::run::{self, RunRecord};
@@ -97,7 +97,7 @@ impl Row for Sample {
 }
 
 /// A run directory.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct RunDir {
     /// Where it is.
     pub path: PathBuf,
@@ -107,6 +107,7 @@ pub struct RunDir {
     pub points: Vec<PointRow>,
     /// `experiment.toml` as text; none when the file is not there.
     pub experiment_toml: Option<String>,
+    samples: OnceLock<Result<Vec<Sample>, ReadError>>,
 }
 
 impl RunDir {
@@ -125,12 +126,13 @@ impl RunDir {
             record: read_record(path)?,
             points: table::read::<PointRow>(path)?,
             experiment_toml: read_text(&path.join(EXPERIMENT_FILE))?,
+            samples: OnceLock::new(),
         })
     }
 
-    /// `samples.csv`, the columns that charts over time need.
-    pub fn samples(&self) -> Result<Vec<Sample>, ReadError> {
-        table::read(&self.path)
+    /// `samples.csv`, the columns that charts over time need. Read once, since several charts need it and it is large.
+    pub fn samples(&self) -> Result<&[Sample], &ReadError> {
+        self.samples.get_or_init(|| table::read(&self.path)).as_deref()
     }
 
     /// `broadcasts.csv`.

@@ -127,6 +127,7 @@ pub fn enter_private(settings: &[Setting], child_ehash_entries: Option<u64>) -> 
 }
 
 /// Adds `address/prefix` to `lo` of the current namespace, for source addresses outside 127.0.0.0/8 (which needs none).
+/// On `lo` every address of the prefix becomes local, not just the one.
 /// Needs the privilege over the namespace, which [`enter_private`] leaves to this process.
 pub fn add_loopback_address(address: Ipv4Addr, prefix: u8) -> io::Result<()> {
     netlink::add_loopback_address(address, prefix)

@@ -95,9 +95,9 @@ fn enter(settings: &[(&str, &str)], child_ehash_entries: Option<u64>) -> Result<
     netns::enter_private(&settings, child_ehash_entries)
 }
 
-/// Connects to a listener on loopback, from `source` if given, and returns the address the server saw.
-fn connect(source: Option<Ipv4Addr>) -> io::Result<std::net::SocketAddr> {
-    let listener = TcpListener::bind((source.unwrap_or(Ipv4Addr::LOCALHOST), 0))?;
+/// Connects to a listener at `address`, loopback if not given, and returns the address the server saw.
+fn connect(address: Option<Ipv4Addr>) -> io::Result<std::net::SocketAddr> {
+    let listener = TcpListener::bind((address.unwrap_or(Ipv4Addr::LOCALHOST), 0))?;
     let _client = TcpStream::connect(listener.local_addr()?)?;
     Ok(listener.accept()?.1)
 }
@@ -151,12 +151,16 @@ fn established_table() -> Result<(), NetnsError> {
 
 fn source_addresses() -> Result<(), NetnsError> {
     enter(&[], None)?;
-    let sources = [Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(10, 77, 0, 2)];
-    for source in sources {
-        assert!(connect(Some(source)).is_err(), "{source} is there already");
-        netns::add_loopback_address(source, 24).unwrap();
-        assert_eq!(connect(Some(source)).unwrap().ip(), source);
+    let address = |third, fourth| Some(Ipv4Addr::new(10, 77, third, fourth));
+    assert!(connect(address(0, 1)).is_err());
+    netns::add_loopback_address(Ipv4Addr::new(10, 77, 0, 1), 24).unwrap();
+    netns::add_loopback_address(Ipv4Addr::new(10, 77, 1, 1), 32).unwrap();
+    for given in [address(0, 1), address(0, 2), address(1, 1)] {
+        connect(given).unwrap();
     }
+    assert!(connect(address(1, 2)).is_err());
+    // Adding one again is no error.
+    netns::add_loopback_address(Ipv4Addr::new(10, 77, 1, 1), 32).unwrap();
     // The whole of 127.0.0.0/8 needs no address.
     connect(Some(Ipv4Addr::new(127, 9, 8, 7))).unwrap();
     Ok(())

@@ -37,12 +37,14 @@ pub struct Args {
 
 /// Runs `c2m compare`. Fails when a directory is not a run directory or can't be read.
 pub fn cli(args: Args) -> anyhow::Result<ExitCode> {
-    let runs: Vec<RunDir> = args.dirs.iter().map(|dir| RunDir::load(dir)).collect::<Result<_, _>>()?;
+    let runs: Vec<RunDir> = args.dirs.into_iter().map(|dir| RunDir::load(&dir)).collect::<Result<_, _>>()?;
     let Some((first, others)) = runs.split_first() else { anyhow::bail!("give two run directories or more") };
     let comparisons: Vec<Comparison> = others.iter().map(|other| compare(first, other)).collect();
     let joined = |print: fn(&Comparison) -> String| comparisons.iter().map(print).collect::<Vec<_>>().join("\n");
     if args.csv {
-        comparisons.iter().for_each(|c| eprint!("{}", print::differences(c)));
+        for c in &comparisons {
+            eprint!("{}", print::differences(c));
+        }
         print!("{}", print::csv(&comparisons)?);
     } else if args.json {
         println!("{}", serde_json::to_string_pretty(&comparisons)?);

@@ -51,11 +51,13 @@ impl Type {
     }
 
     /// The same in bold.
+    #[must_use]
     pub fn bold(self) -> Self {
         Self { bold: true, ..self }
     }
 
     /// The same with another anchor.
+    #[must_use]
     pub fn anchor(self, anchor: Anchor) -> Self {
         Self { anchor, ..self }
     }
@@ -154,7 +156,10 @@ impl Canvas {
 
     /// One line of text.
     pub fn text(&mut self, text: impl Into<String>, at: (f64, f64), style: Type) {
-        self.ops.push(Op::Text { text: text.into(), at, style });
+        let text = text.into();
+        if !text.is_empty() {
+            self.ops.push(Op::Text { text, at, style });
+        }
     }
 
     /// Everything of `other`, after what is here.

@@ -1,6 +1,10 @@
 //! What every chart has in common: title, subtitle, legend, notes and the caption that says which machine and run it
 //! is of; and the statement that there is nothing to draw.
 
+use std::path::Path;
+
+use c2m_schema::table::ReadError;
+
 use super::canvas::{Anchor, Canvas, HEIGHT, Rect, Type, WIDTH};
 use super::number;
 use super::palette::{self, Color};
@@ -45,21 +49,25 @@ impl Blank {
     }
 }
 
-impl From<c2m_schema::table::ReadError> for Blank {
-    fn from(error: c2m_schema::table::ReadError) -> Self {
-        let file = |path: &std::path::Path| {
+impl From<ReadError> for Blank {
+    fn from(error: ReadError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&ReadError> for Blank {
+    /// Names the file alone: a chart's bytes must not depend on where the run directory lies.
+    fn from(error: &ReadError) -> Self {
+        let file = |path: &Path| {
             path.file_name().map_or_else(|| "table".to_owned(), |name| name.to_string_lossy().into_owned())
         };
-        // The chart names the file alone: its bytes must not depend on where the run directory lies.
         Self::Unreadable(match error {
-            c2m_schema::table::ReadError::Io { path, source } => format!("{}: {source}", file(&path)),
-            c2m_schema::table::ReadError::Malformed { path, line, column, message } => {
-                let column = column.map(|c| format!(", column {c}")).unwrap_or_default();
-                format!("{}, line {line}{column}: {message}", file(&path))
+            ReadError::Io { path, source } => format!("{}: {source}", file(path)),
+            ReadError::Malformed { path, line, column, message } => {
+                let column = column.as_ref().map(|c| format!(", column {c}")).unwrap_or_default();
+                format!("{}, line {line}{column}: {message}", file(path))
             }
-            c2m_schema::table::ReadError::Schema { path, found } => {
-                format!("{}: schema {found} can't be read by this build", file(&path))
-            }
+            ReadError::Schema { path, found } => format!("{}: schema {found} can't be read by this build", file(path)),
         })
     }
 }
@@ -67,23 +75,17 @@ impl From<c2m_schema::table::ReadError> for Blank {
 /// Which machine and run a chart is of.
 pub fn caption(run: &RunDir) -> String {
     let mut parts = Vec::new();
-    match &run.record {
-        Some(record) => {
-            let host = &record.host;
-            let model = if host.cpu_model.is_empty() { "unknown CPU" } else { &host.cpu_model };
-            parts.push(model.to_owned());
-            parts.push(cores(host.cores_allowed, host.cores_host));
-            parts.push(number::bytes(host.memory_limit_bytes as f64));
-            parts.push(format!("{} {}", host.os, host.kernel).trim().to_owned());
-            parts.push(run.experiment().to_owned());
-            parts.extend(record.label.clone());
-            parts.push(day(&record.started_utc).to_owned());
-        }
-        None => {
-            parts.push("unknown machine (no run.json)".to_owned());
-            parts.push(run.experiment().to_owned());
-        }
-    }
+    let Some(record) = &run.record else {
+        return format!("unknown machine (no run.json) · {}", run.experiment());
+    };
+    let host = &record.host;
+    parts.push(if host.cpu_model.is_empty() { "unknown CPU".to_owned() } else { host.cpu_model.clone() });
+    parts.push(cores(host.cores_allowed, host.cores_host));
+    parts.push(number::bytes(host.memory_limit_bytes as f64));
+    parts.push(format!("{} {}", host.os, host.kernel).trim().to_owned());
+    parts.push(run.experiment().to_owned());
+    parts.extend(record.label.clone());
+    parts.push(day(&record.started_utc).to_owned());
     parts.retain(|part| !part.is_empty());
     parts.join(" · ")
 }

@@ -1,7 +1,7 @@
 //! The one font of every chart, compiled in: measured by plotters, embedded into each SVG, and the only font that the PNG
 //! renderer knows. A machine without fonts draws the same bytes.
 //!
-//! The two files are subsets of DejaVu Sans 2.37 (licence beside them), made with fonttools: `pyftsubset DejaVuSans.ttf
+//! The two files are subsets of `DejaVu Sans` 2.37 (licence beside them), made with fonttools: `pyftsubset DejaVuSans.ttf
 //! --unicodes=U+0020-007E,U+00A0-00FF,U+2009,U+202F,U+2013,U+2014,U+2018,U+2019,U+201C,U+201D,U+2022,U+2026,U+2190-2193,
 //! U+2212,U+03BC,U+03A3,U+2248,U+2260,U+2264,U+2265,U+25A0,U+25CF,U+25C6,U+FFFD --layout-features= --no-hinting
 //! --drop-tables+=GPOS,GSUB,GDEF,kern,FFTM,MATH --notdef-outline`. Without kerning every renderer sets the same widths.

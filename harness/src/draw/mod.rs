@@ -116,12 +116,13 @@ pub fn cli(args: Args) -> anyhow::Result<ExitCode> {
         "--out takes the pictures of one run directory, and {} were given; plot them one by one",
         args.dirs.len()
     );
+    let Args { dirs, out, only } = args;
     let mut unreadable = false;
-    for dir in &args.dirs {
-        let run = RunDir::load(dir)?;
-        let wanted = CHARTS.iter().filter(|c| args.only.is_empty() || args.only.iter().any(|name| name == c.name));
+    for dir in dirs {
+        let run = RunDir::load(&dir)?;
+        let wanted = CHARTS.iter().filter(|chart| only.is_empty() || only.iter().any(|name| name == chart.name));
         let drawings: Vec<Drawing> = wanted.map(|chart| draw(chart, &run)).collect::<anyhow::Result<_>>()?;
-        let out = args.out.clone().unwrap_or_else(|| dir.join(PLOTS_DIR));
+        let out = out.clone().unwrap_or_else(|| dir.join(PLOTS_DIR));
         save(&drawings, &out)?;
         unreadable |= warn_unreadable(&run, &drawings);
         println!("{}", out.display());

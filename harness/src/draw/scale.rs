@@ -129,6 +129,7 @@ impl Scale {
     }
 
     /// The same scale from pixel `from` (its lower end) to pixel `to`.
+    #[must_use]
     pub fn onto(self, from: f64, to: f64) -> Self {
         Self { pixel_min: from, pixel_max: to, ..self }
     }

@@ -9,7 +9,7 @@ pub fn per_pixel(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     let mut out = Vec::new();
     let mut column = Vec::new();
     for point in points {
-        if column.first().is_some_and(|first: &(f64, f64)| first.0.floor() != point.0.floor()) {
+        if column.first().is_some_and(|first: &(f64, f64)| first.0.floor().total_cmp(&point.0.floor()).is_ne()) {
             flush(&mut column, &mut out);
         }
         column.push(point);
@@ -47,7 +47,7 @@ mod tests {
             (0..1_000_000).map(|i| (f64::from(i) / 1000.0, if i == 777_777 { 500.0 } else { 10.0 })).collect();
         let thin = per_pixel(points);
         assert!(thin.len() <= 4 * 1000, "{}", thin.len());
-        assert!(thin.iter().any(|p| p.1 == 500.0));
+        assert!(thin.iter().any(|p| p.1 > 499.0));
         assert!(thin.is_sorted_by(|a, b| a.0 <= b.0));
         assert_eq!(thin.last(), Some(&(999.999, 10.0)));
     }

@@ -54,8 +54,8 @@ pub fn render(run: &RunDir, drawings: &[Drawing]) -> String {
 /// be read.
 pub fn cli(args: Args) -> anyhow::Result<ExitCode> {
     let mut unreadable = false;
-    for dir in &args.dirs {
-        let (path, broken) = write_all(dir)?;
+    for dir in args.dirs {
+        let (path, broken) = write_all(&dir)?;
         unreadable |= broken;
         println!("{}", path.display());
     }

@@ -1,7 +1,7 @@
 //! The sampler against the real machine and real processes.
 
 use std::hint::black_box;
-use std::io::Read;
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -15,15 +15,21 @@ fn sampler() -> Sampler {
     Sampler::new(ProcRoot::default(), "here")
 }
 
-/// A child process that ends when it is dropped.
-struct Running(Child);
+/// A child process that ends when it is dropped, and the number it printed when it was where the test wants it.
+struct Running(Child, u32);
 
 impl Running {
     fn shell(script: &str) -> Self {
-        let command = Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut running = Self(command.unwrap());
-        // The script prints one character when it is where the test wants it.
-        running.0.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let command = Command::new("sh")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut running = Self(command.unwrap(), 0);
+        let mut line = String::new();
+        BufReader::new(running.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        running.1 = line.trim().parse().unwrap();
         running
     }
 
@@ -58,8 +64,8 @@ fn a_process_with_eight_threads_is_one_process_with_its_own_memory() {
     let memory = black_box(vec![1u8; MIB_100]);
     let (hold, workers): (Vec<_>, Vec<_>) = (0..8)
         .map(|_| {
-            let (hold, held) = mpsc::channel::<()>();
-            (hold, thread::spawn(move || held.recv()))
+            let (hold, released) = mpsc::channel::<()>();
+            (hold, thread::spawn(move || released.recv()))
         })
         .unzip();
     let pid = std::process::id();
@@ -109,29 +115,51 @@ fn sampler_tick_ns() -> u64 {
 
 #[test]
 fn a_child_process_is_counted_once_and_only_in_the_tree() {
-    // The shell waits for `cat`, which ends with its standard input.
-    let parent = Running::shell("cat <&0 & printf x; wait");
+    // The shell waits for `cat`, which ends with the standard input of both.
+    let parent = Running::shell("exec 3<&0; cat <&3 & echo $!; wait");
+    let child = parent.1;
     let mut alone = sampler();
     let mut tree = sampler();
-    // The child is there, and is what it will be, when it runs `cat`.
-    let children = format!("/proc/{0}/task/{0}/children", parent.pid());
-    let child = || fs::read_to_string(&children).unwrap().split_whitespace().next().map(|pid| pid.parse().unwrap());
-    let name = |pid: u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    wait_for("the child", || child().is_some_and(|pid| name(pid) == "cat\n"));
-    let child: u32 = child().unwrap();
-    let first = alone.process(parent.pid()).unwrap();
-    let second = alone.process(child).unwrap();
-    let both = tree.process_tree(parent.pid()).unwrap();
-    assert_eq!((first.threads, second.threads, both.threads), (1, 1, 2));
-    let expected = first.rss_bytes + second.rss_bytes;
-    assert!(both.rss_bytes.abs_diff(expected) * 100 <= expected * 3, "{both:?} {first:?} {second:?}");
+    // Until it runs `cat` it is a copy of the shell.
+    wait_for("the child", || fs::read_to_string(format!("/proc/{child}/comm")).unwrap() == "cat\n");
+    // Both still load their libraries, so the three readings are taken until they agree.
+    wait_for("the tree being the sum of parent and child", || {
+        let first = alone.process(parent.pid()).unwrap();
+        let second = alone.process(child).unwrap();
+        let both = tree.process_tree(parent.pid()).unwrap();
+        assert!(first.threads == 1 && second.threads == 1 && both.threads <= 2, "{first:?} {second:?} {both:?}");
+        both.rss_bytes == first.rss_bytes + second.rss_bytes && both.threads == 2
+    });
     assert_eq!(tree.process_tree(child).unwrap().threads, 1);
     assert!(tree.find_by_name("cat").iter().filter(|pid| **pid == child).count() == 1);
 }
 
+/// Set for a copy of this program that is to be a process with several threads, until its standard input ends.
+const HOLD: &str = "C2M_HOST_TEST_HOLD";
+
+#[test]
+fn threads_of_a_child_are_not_further_children() {
+    if std::env::var_os(HOLD).is_some() {
+        std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
+        return;
+    }
+    let program = std::env::current_exe().unwrap();
+    let name = "sampler::tests::threads_of_a_child_are_not_further_children";
+    let script = format!("exec 3<&0; {HOLD}=1 '{}' --exact {name} <&3 >&2 & echo $!; wait", program.display());
+    let parent = Running::shell(&script);
+    let child = parent.1;
+    let (mut alone, mut tree) = (sampler(), sampler());
+    wait_for("the child's threads", || alone.process(child).is_some_and(|child| child.threads > 1));
+    wait_for("the tree being the sum of parent and child", || {
+        let (first, second) = (alone.process(parent.pid()).unwrap(), alone.process(child).unwrap());
+        let both = tree.process_tree(parent.pid()).unwrap();
+        both.rss_bytes == first.rss_bytes + second.rss_bytes && both.threads == first.threads + second.threads
+    });
+}
+
 #[test]
 fn a_process_that_ended_has_no_sample() {
-    let mut running = Running::shell("printf x; read line; exit 0");
+    let mut running = Running::shell("echo $$; read line; exit 0");
     let pid = running.pid();
     let mut sampler = sampler();
     assert!(sampler.process(pid).is_some());
@@ -201,8 +229,8 @@ fn every_core_has_a_row_and_its_time_only_grows() {
 fn a_reading_does_not_grow_with_threads() {
     let (hold, workers): (Vec<_>, Vec<_>) = (0..250)
         .map(|_| {
-            let (hold, held) = mpsc::channel::<()>();
-            (hold, thread::Builder::new().stack_size(64 << 10).spawn(move || held.recv()).unwrap())
+            let (hold, released) = mpsc::channel::<()>();
+            (hold, thread::Builder::new().stack_size(64 << 10).spawn(move || released.recv()).unwrap())
         })
         .unzip();
     let pid = std::process::id();

@@ -33,7 +33,7 @@ type Rates = Vec<(f64, f64)>;
 /// Draws the chart.
 pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     let samples = run.samples()?;
-    let mut rates: Vec<(u64, Rates)> = series::by_repetition(&samples)
+    let mut rates: Vec<(u64, Rates)> = series::by_repetition(samples)
         .into_iter()
         .map(|(key, samples)| {
             let target = run.point(key.0, key.1).map_or(0, |p| p.clients_target);
@@ -98,7 +98,7 @@ fn latencies(canvas: &mut Canvas, run: &RunDir) {
     for (name, color, of) in &PERCENTILES {
         let dots = dots(*of);
         let middle = |same: &[(f64, f64)]| Some((same.first()?.0, series::median(same.iter().map(|d| d.1).collect())?));
-        let medians = dots.chunk_by(|a, b| a.0 == b.0).filter_map(middle);
+        let medians = dots.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()).filter_map(middle);
         let pixels: Vec<_> = medians.filter_map(|(x, y)| panel.at(x, y)).collect();
         dots.iter().filter_map(|(x, y)| panel.at(*x, *y)).for_each(|at| canvas.dot(at, 4.0, *color));
         ends.extend(pixels.last().map(|at| EndLabel { text: (*name).to_owned(), at: *at, color: *color, bold: true }));

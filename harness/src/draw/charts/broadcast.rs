@@ -148,8 +148,12 @@ fn top_labels(canvas: &mut Canvas, panel: &Panel, points: &[(u32, String)], broa
     let ends: Vec<_> =
         points.iter().enumerate().filter_map(|(i, (point, name))| Some((i, name, end(*point)?))).collect();
     let widest = ends.iter().map(|(_, name, _)| style.width(name)).fold(0.0, f64::max);
+    // Where not all fit, every second or third is left out, never the largest.
+    let (gap, room) = (widest + 12.0, panel.plot.width() - 10.0 - widest / 2.0);
+    let stride = ((gap * ends.len() as f64) / room).ceil().max(1.0) as usize;
+    let ends: Vec<_> = ends.into_iter().rev().step_by(stride).collect();
     let wanted: Vec<f64> = ends.iter().map(|(.., at)| at.0).collect();
-    let places = spread(&wanted, widest + 12.0, panel.plot.x0 + 10.0, panel.plot.x1 - widest / 2.0);
+    let places = spread(&wanted, gap, panel.plot.x0 + 10.0, panel.plot.x1 - widest / 2.0);
     let y = panel.plot.y0 - 12.0;
     for ((index, name, at), place) in ends.into_iter().zip(places) {
         let color = palette::text(palette::ordered(index, points.len()));
@@ -192,7 +196,9 @@ fn percentiles(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>]) 
             let pixels: Vec<_> = group.iter().filter_map(|(s, b)| panel.at(*s, of(b)? as f64)).collect();
             last = pixels.last().copied().or(last);
             if step >= 5.0 || pixels.len() == 1 {
-                pixels.iter().for_each(|at| canvas.dot(*at, (step * 0.3).clamp(2.5, 5.0), *color));
+                for at in &pixels {
+                    canvas.dot(*at, (step * 0.3).clamp(2.5, 5.0), *color);
+                }
             }
             canvas.path(thin::per_pixel(pixels), *color, 1.5);
         }

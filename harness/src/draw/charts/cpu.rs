@@ -42,7 +42,7 @@ type Series = Vec<(f64, f64)>;
 pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     let samples = run.samples()?;
     let lines: Vec<(&str, Color, Vec<Series>)> =
-        SUBJECTS.iter().map(|(subject, name, color)| (*name, *color, of_subject(&samples, *subject))).collect();
+        SUBJECTS.iter().map(|(subject, name, color)| (*name, *color, of_subject(samples, *subject))).collect();
     // The machine's total is a help and no condition: a run on a foreign host may lack it.
     let (total, mut notes) = match table::read::<CoreRow>(&run.path) {
         Ok(cores) => (of_cores(&cores), Vec::new()),
@@ -58,7 +58,7 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     let x = Scale::linear_tight(if begin > end * 0.3 { begin } else { 0.0 }, end, 10);
     let panel = Panel { title_lift: 38.0, ..Panel::new(plot, x, Scale::linear(0.0, peak.max(cores), 5)) };
     let mut canvas = Canvas::default();
-    shade(&mut canvas, run, &panel, &samples);
+    shade(&mut canvas, run, &panel, samples);
     let time = Axis { title: "seconds since the run began", format: &number::significant };
     panel.axes(&mut canvas, Some(&time), &Axis { title: "cores busy", format: &number::significant });
     for series in &total {

@@ -170,8 +170,8 @@ fn label_own(canvas: &mut Canvas, panel: &Panel, placer: &mut Placer, lines: &[L
         })
         .collect();
     let wanted: Vec<f64> = ends.iter().map(|(_, at, _)| at.1).collect();
-    let places = spread(&wanted, LABEL_SIZE * 1.2, panel.plot.y0 + 10.0, panel.plot.y1 - 10.0);
-    for ((text, at, style), y) in ends.into_iter().zip(places) {
+    let heights = spread(&wanted, LABEL_SIZE * 1.2, panel.plot.y0 + 10.0, panel.plot.y1 - 10.0);
+    for ((text, at, style), y) in ends.into_iter().zip(heights) {
         let width = style.width(&text);
         let left = (at.0 + 14.0).min(panel.plot.x1 - width);
         let half = LABEL_SIZE * 0.6;
@@ -205,16 +205,14 @@ fn subtitle(lines: &[Line]) -> String {
 }
 
 fn notes(run: &RunDir, lines: &[Line]) -> Vec<String> {
-    let mut notes = Vec::new();
+    let unplaced = |l: &Line| {
+        let values = if l.unplaced == 1 { "1 value" } else { &format!("{} values", l.unplaced) };
+        format!("{}: {values} of zero or less left out of the logarithmic axis", l.name)
+    };
+    let mut notes: Vec<String> = lines.iter().filter(|l| l.unplaced > 0).map(unplaced).collect();
     if run.record.as_ref().is_none_or(|r| r.isolation.mode == "netns") {
         notes.push("kernel and all-in hold both ends, server and clients, of every connection".to_owned());
     }
     notes.push("server RSS is in total, the other two above their baselines".to_owned());
-    notes.extend(
-        lines
-            .iter()
-            .filter(|l| l.unplaced > 0)
-            .map(|l| format!("{}: {} values of zero or less have no place on a logarithmic axis", l.name, l.unplaced)),
-    );
     notes
 }

@@ -49,7 +49,7 @@ pub(super) fn clients(run: &RunDir, key: Key, samples: &[&Sample]) -> Vec<Client
         let sum = latest.values().fold((0u64, 0u64), |a, b| (a.0.saturating_add(b.0), a.1.saturating_add(b.1)));
         let now = Clients { seconds: since as f64 / 1e9, attempted: sum.0, live: sum.1 };
         match out.last_mut() {
-            Some(last) if last.seconds == now.seconds => *last = now,
+            Some(last) if last.seconds.total_cmp(&now.seconds).is_eq() => *last = now,
             _ => out.push(now),
         }
     }

@@ -25,7 +25,7 @@ const JOINED: Color = palette::BLUE;
 /// Draws the chart.
 pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     let samples = run.samples()?;
-    let groups: BTreeMap<Key, Vec<Clients>> = series::by_repetition(&samples)
+    let groups: BTreeMap<Key, Vec<Clients>> = series::by_repetition(samples)
         .into_iter()
         .map(|(key, samples)| (key, series::clients(run, key, &samples)))
         .filter(|(_, clients)| !clients.is_empty())
@@ -99,7 +99,9 @@ fn labels(run: &RunDir, groups: &BTreeMap<Key, Vec<Clients>>) -> Vec<Label> {
 fn subtitle(groups: &BTreeMap<Key, Vec<Clients>>) -> String {
     let most = groups.values().flatten().map(|c| c.live).max().unwrap_or(0);
     let mut repetitions: BTreeMap<u32, usize> = BTreeMap::new();
-    groups.keys().for_each(|key| *repetitions.entry(key.0).or_default() += 1);
+    for (point, _) in groups.keys() {
+        *repetitions.entry(*point).or_default() += 1;
+    }
     let plural = |n: usize, word: &str| if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") };
     let most_repetitions = repetitions.values().copied().max().unwrap_or(0);
     let steps = format!("{}, {}", plural(repetitions.len(), "step"), plural(most_repetitions, "repetition"));

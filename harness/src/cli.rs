@@ -1,0 +1,45 @@
+//! The command line: one verb, one module.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Measures how many WebSocket channel clients a server holds, what each costs, and what a message to all of them does.
+#[derive(Debug, Parser)]
+#[command(name = "c2m", version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run an experiment; prints the run directory
+    Run(crate::run::Args),
+    /// Say what an experiment needs beside what this machine has, and how to raise it
+    Doctor(crate::doctor::Args),
+    /// Write charts and report of a run directory again
+    Report(crate::report::Args),
+    /// Draw the charts of a run directory again
+    Plot(crate::draw::Args),
+    /// Compare two run directories
+    Compare(crate::compare::Args),
+}
+
+/// Exit status of what could not be run at all.
+const COULD_NOT_RUN: u8 = 2;
+
+/// Reads the command line and does what it says. Errors are printed; the status is 2 for them.
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().verb {
+        Verb::Run(args) => crate::run::cli(&args),
+        Verb::Doctor(args) => crate::doctor::cli(&args),
+        Verb::Report(args) => crate::report::cli(args),
+        Verb::Plot(args) => crate::draw::cli(args),
+        Verb::Compare(args) => crate::compare::cli(args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("c2m: {error:#}");
+        ExitCode::from(COULD_NOT_RUN)
+    })
+}

@@ -1,0 +1,173 @@
+//! Which values of a definition are out of range. Pure.
+
+use c2m_schema::control::BroadcastPlan;
+
+use super::{Counts, Experiment, Interval, Joined};
+
+/// A value that is out of range.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{problem}; {remedy}")]
+pub struct OutOfRange {
+    /// Dotted path of the key.
+    pub key: &'static str,
+    /// What is wrong with its value.
+    pub problem: String,
+    /// What to write instead.
+    pub remedy: String,
+}
+
+/// Largest count of one point: what 127.0.0.0/8 and a full port range could tell apart is far beyond, so this only
+/// catches slips of the finger.
+const CLIENTS_MAX: u64 = 100_000_000;
+/// Longest time that any key may ask for, in seconds.
+const SECONDS_MAX: f64 = 86_400.0;
+const RATE_PER_S_MAX: f64 = 10_000_000.0;
+const PAYLOAD_BYTES_MAX: u64 = 60 * 1024;
+
+/// The first value that is out of range, if any.
+pub fn check(e: &Experiment) -> Result<(), OutOfRange> {
+    name(e)?;
+    server(e)?;
+    clients(e)?;
+    arrival(e)?;
+    broadcast(e)?;
+    agents(e)?;
+    within("measure.repetitions", f64::from(e.measure.repetitions), 1.0, 1_000.0)?;
+    within("measure.settle_s", e.measure.settle_s, 0.0, SECONDS_MAX)?;
+    within("measure.hold_s", e.measure.hold_s, 0.0, SECONDS_MAX)?;
+    if let (Some(Joined::AtLeast(n)), Counts::List(list)) = (e.expect.joined, &e.clients.counts)
+        && list.iter().all(|&count| n > count)
+    {
+        return out(
+            "expect.joined",
+            format!("{n} clients can't join, no point has as many"),
+            "write \"all\" or a smaller number",
+        );
+    }
+    Ok(())
+}
+
+fn out<T>(key: &'static str, problem: impl Into<String>, remedy: impl Into<String>) -> Result<T, OutOfRange> {
+    Err(OutOfRange { key, problem: problem.into(), remedy: remedy.into() })
+}
+
+fn within(key: &'static str, value: f64, low: f64, high: f64) -> Result<(), OutOfRange> {
+    if value >= low && value <= high {
+        return Ok(());
+    }
+    out(key, format!("{value} is out of range"), format!("write a number from {low} to {high}"))
+}
+
+fn name(e: &Experiment) -> Result<(), OutOfRange> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if e.name.is_empty() || e.name.starts_with('.') || !e.name.chars().all(plain) {
+        let problem = format!("`{}` can't name a folder of results", e.name);
+        return out("name", problem, "use letters, digits, `-`, `_` and `.` in the file name or in `name`");
+    }
+    if e.question.trim().is_empty() {
+        return out("question", "it is empty", "write the question that the experiment answers");
+    }
+    Ok(())
+}
+
+fn server(e: &Experiment) -> Result<(), OutOfRange> {
+    if let Some(shards) = e.server.shards {
+        within("server.shards", f64::from(shards), 1.0, 4096.0)?;
+    }
+    within("server.idle_timeout_s", e.server.idle_timeout_s as f64, 0.0, SECONDS_MAX)
+}
+
+fn clients(e: &Experiment) -> Result<(), OutOfRange> {
+    let c = &e.clients;
+    if let Counts::List(list) = &c.counts {
+        if list.is_empty() {
+            return out("clients.counts", "there is no count", "list at least one, or write \"auto\"");
+        }
+        let agents = u64::from(e.agents.count);
+        for &n in list {
+            within("clients.counts", n as f64, 1.0, CLIENTS_MAX as f64)?;
+            if n < agents {
+                let problem = format!("{n} clients can't be spread over {agents} agents");
+                return out("clients.counts", problem, "raise the count or lower agents.count");
+            }
+            if c.observers >= n {
+                let problem = format!("{} observers among {n} clients leave no publisher", c.observers);
+                return out("clients.observers", problem, "lower clients.observers or raise clients.counts");
+            }
+        }
+    }
+    if c.topic.is_empty() || c.topic.len() > 255 {
+        return out("clients.topic", "a topic has 1 to 255 bytes", "e.g. \"rooms:lobby\"");
+    }
+    if !matches!(c.serializer.as_str(), "1.0.0" | "2.0.0") {
+        return out("clients.serializer", format!("`{}` is unknown", c.serializer), "write \"1.0.0\" or \"2.0.0\"");
+    }
+    within("clients.heartbeat_s", c.heartbeat_s, 0.0, SECONDS_MAX)?;
+    let idle = e.server.idle_timeout_s;
+    if idle > 0 && c.heartbeat_s >= idle as f64 {
+        let problem =
+            format!("a heartbeat every {} s comes after the server's idle timeout of {idle} s", c.heartbeat_s);
+        return out("clients.heartbeat_s", problem, "lower it, or raise server.idle_timeout_s (0: none)");
+    }
+    for (key, ms) in [
+        ("clients.connect_timeout_ms", c.connect_timeout_ms),
+        ("clients.upgrade_timeout_ms", c.upgrade_timeout_ms),
+        ("clients.join_timeout_ms", c.join_timeout_ms),
+    ] {
+        within(key, ms as f64, 1.0, 3_600_000.0)?;
+    }
+    Ok(())
+}
+
+fn arrival(e: &Experiment) -> Result<(), OutOfRange> {
+    let a = &e.arrival;
+    if a.rate_per_s.is_some() && !a.phases.is_empty() {
+        return out("arrival.phases", "rate_per_s and phases exclude each other", "leave one of them out");
+    }
+    if let Some(rate) = a.rate_per_s {
+        within("arrival.rate_per_s", rate, 0.01, RATE_PER_S_MAX)?;
+    }
+    for (i, phase) in a.phases.iter().enumerate() {
+        within("arrival.phases", phase.rate_per_s, 0.01, RATE_PER_S_MAX)?;
+        match phase.seconds {
+            Some(seconds) => within("arrival.phases", seconds, 0.001, SECONDS_MAX)?,
+            None if i + 1 < a.phases.len() => {
+                return out("arrival.phases", "a phase before the last has no end", "give it `seconds`");
+            }
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn broadcast(e: &Experiment) -> Result<(), OutOfRange> {
+    let b = &e.broadcast;
+    within("broadcast.count", f64::from(b.count), 0.0, 1_000_000.0)?;
+    if let Interval::Ms(ms) = b.interval_ms {
+        within("broadcast.interval_ms", ms as f64, 1.0, 3_600_000.0)?;
+    }
+    within("broadcast.deadline_ms", b.deadline_ms as f64, 1.0, 3_600_000.0)?;
+    if b.payload_bytes.0.is_empty() {
+        return out("broadcast.payload_bytes", "there is no size", "write one, or a list of them");
+    }
+    let low = BroadcastPlan::MIN_PAYLOAD_BYTES as f64;
+    b.payload_bytes
+        .0
+        .iter()
+        .try_for_each(|&n| within("broadcast.payload_bytes", n as f64, low, PAYLOAD_BYTES_MAX as f64))
+}
+
+fn agents(e: &Experiment) -> Result<(), OutOfRange> {
+    within("agents.count", f64::from(e.agents.count), 1.0, 1_000.0)?;
+    within("agents.workers", f64::from(e.agents.workers), 0.0, 4096.0)?;
+    if let Some((first, last)) = e.agents.source_ports
+        && (first == 0 || first > last)
+    {
+        return out(
+            "agents.source_ports",
+            format!("{first} to {last} is no range"),
+            "write [first, last], e.g. [1024, 65535]",
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! What each point needs beside what this machine has. Pure: of the definition and of facts that were read before.
+
+use crate::experiment::Experiment;
+use crate::plan::{ALL_IN_BYTES_PER_CLIENT, Point, Room, points};
+use crate::text::{bytes, count};
+
+mod descriptors;
+mod network;
+mod table;
+
+pub use table::table;
+
+/// What the machine has, as far as a point needs it. None: this kernel or namespace does not say, so nothing is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Have {
+    /// Soft limit on descriptors of this process.
+    pub nofile_soft: u64,
+    /// Hard limit on descriptors, up to which programs raise the soft one themselves.
+    pub nofile_hard: u64,
+    /// `fs.nr_open`, the ceiling of every hard limit.
+    pub nr_open: Option<u64>,
+    /// `fs.file-max`, files of the whole machine.
+    pub file_max: Option<u64>,
+    /// Files open on the machine now.
+    pub files_open: u64,
+    /// First and last ephemeral port.
+    pub ports: (u16, u16),
+    /// Ports of that range that are reserved.
+    pub ports_reserved: u64,
+    /// Tracked connections now and at most; none where nothing is tracked.
+    pub conntrack: Option<(u64, u64)>,
+    /// Pages of TCP buffers at most.
+    pub tcp_mem_max_pages: Option<u64>,
+    /// Bytes of a page.
+    pub page_bytes: u64,
+    /// Buckets of the table of established connections.
+    pub ehash_entries: Option<u64>,
+    /// Longest accept queue.
+    pub somaxconn: Option<u64>,
+    /// Longest queue of half-open connections.
+    pub syn_backlog: Option<u64>,
+    /// Memory that can be had without swapping, within the control group's limit.
+    pub memory_available_bytes: u64,
+    /// The control group's limit, or the machine's memory.
+    pub memory_limit_bytes: u64,
+    /// Threads that may still be made; none without a limit.
+    pub threads_left: Option<u64>,
+    /// Cores the processes may use.
+    pub cores: u32,
+    /// Whether the processes of the run get a network namespace of their own.
+    pub netns: bool,
+}
+
+/// How a need compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// There is enough.
+    Fits,
+    /// It can run, and its figures may suffer.
+    Warn,
+    /// It can't run.
+    Refuse,
+}
+
+/// One need of a point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What is needed.
+    pub what: &'static str,
+    /// How much of it, with the unit.
+    pub need: String,
+    /// How much there is, with the unit and where that comes from.
+    pub have: String,
+    /// Comparison.
+    pub verdict: Verdict,
+    /// What a person should know of it; empty when there is nothing.
+    pub note: String,
+    /// Commands that raise it; empty when nothing needs raising.
+    pub remedy: Vec<String>,
+}
+
+impl Check {
+    /// The check as part of a reason.
+    pub fn sentence(&self) -> String {
+        let note = if self.note.is_empty() { String::new() } else { format!(" ({})", self.note) };
+        format!("{}: needs {}, has {}{note}", self.what, self.need, self.have)
+    }
+}
+
+/// The needs of one point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PointChecks {
+    /// The point.
+    pub point: Point,
+    /// Its needs.
+    pub checks: Vec<Check>,
+}
+
+impl PointChecks {
+    /// The worst verdict.
+    pub fn verdict(&self) -> Verdict {
+        self.checks.iter().map(|c| c.verdict).max().unwrap_or(Verdict::Fits)
+    }
+
+    /// Why it can't run; none when it can.
+    pub fn refusal(&self) -> Option<String> {
+        let refused: Vec<String> =
+            self.checks.iter().filter(|c| c.verdict == Verdict::Refuse).map(Check::sentence).collect();
+        (!refused.is_empty()).then(|| format!("does not fit this machine: {}", refused.join("; ")))
+    }
+}
+
+/// The needs of every point of the plan.
+pub fn preflight(e: &Experiment, have: &Have) -> Vec<PointChecks> {
+    points(e).into_iter().map(|point| PointChecks { checks: checks(e, &point, have), point }).collect()
+}
+
+/// The needs of one point.
+pub fn checks(e: &Experiment, point: &Point, have: &Have) -> Vec<Check> {
+    let mut checks = descriptors::checks(e, point, have);
+    checks.extend(network::checks(e, point, have));
+    checks.push(memory(point, have));
+    checks.extend(threads(e, point, have));
+    checks
+}
+
+/// The largest count of clients for which limits, ports and threads suffice, memory aside.
+pub fn clients_by_limits(e: &Experiment, have: &Have) -> u64 {
+    let fits = |clients: u64| {
+        let probe = probe_point(clients);
+        let refused = |c: &Check| c.verdict == Verdict::Refuse && c.what != MEMORY;
+        !checks(e, &probe, have).iter().any(refused)
+    };
+    largest(fits)
+}
+
+/// The largest count of clients that fits in every respect.
+pub fn largest_that_fits(e: &Experiment, have: &Have) -> u64 {
+    largest(|clients| checks(e, &probe_point(clients), have).iter().all(|c| c.verdict != Verdict::Refuse))
+}
+
+/// What bounds automatic counts on this machine.
+pub fn room(e: &Experiment, have: &Have) -> Room {
+    Room {
+        cores: have.cores,
+        memory_available_bytes: have.memory_available_bytes,
+        clients_by_limits: clients_by_limits(e, have),
+    }
+}
+
+fn probe_point(clients: u64) -> Point {
+    Point { index: 0, clients, payload_bytes: 64, interval_ns: 1_000_000_000, variant: String::new() }
+}
+
+/// The largest number for which a condition holds that holds for all smaller ones; 0 when it holds for none.
+fn largest(fits: impl Fn(u64) -> bool) -> u64 {
+    let (mut low, mut high) = (0, 1u64 << 30);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        if fits(middle) { low = middle } else { high = middle - 1 }
+    }
+    low
+}
+
+const MEMORY: &str = "memory";
+
+fn memory(point: &Point, have: &Have) -> Check {
+    let need = point.clients * ALL_IN_BYTES_PER_CLIENT;
+    let enough = need <= have.memory_available_bytes;
+    Check {
+        what: MEMORY,
+        need: bytes(need),
+        have: format!("{} available of {}", bytes(have.memory_available_bytes), bytes(have.memory_limit_bytes)),
+        verdict: if enough { Verdict::Fits } else { Verdict::Refuse },
+        note: format!("{} B per client, both ends and the kernel's part", count(ALL_IN_BYTES_PER_CLIENT)),
+        remedy: if enough {
+            Vec::new()
+        } else {
+            vec!["more memory, or a larger memory limit of the control group".into()]
+        },
+    }
+}
+
+/// Threads of a process beside those that hold clients.
+const THREADS_BESIDE: u64 = 8;
+
+fn threads(e: &Experiment, point: &Point, have: &Have) -> Option<Check> {
+    let left = have.threads_left?;
+    let agents = u64::from(e.agents.count);
+    let (server, agent) = descriptors::threads(e, point, have);
+    let need = server + agents * agent + (1 + agents) * THREADS_BESIDE;
+    let enough = need <= left;
+    Some(Check {
+        what: "threads",
+        need: count(need),
+        have: format!("{} more", count(left)),
+        verdict: if enough { Verdict::Fits } else { Verdict::Refuse },
+        note: String::new(),
+        remedy: if enough {
+            Vec::new()
+        } else {
+            vec![
+                "ulimit -u unlimited".into(),
+                "raise pids.max of the control group (systemd: TasksMax=infinity)".into(),
+                format!("sysctl -w kernel.threads-max={}", need * 2),
+            ]
+        },
+    })
+}

@@ -1,0 +1,141 @@
+//! Descriptors: of each process, of each thread where tables are private, and of the machine. Pure.
+
+use c2m_host::tables::{self, Need, TableError, TablePlan};
+use c2m_schema::control::FileTables;
+
+use super::{Check, Have, Verdict};
+use crate::experiment::Experiment;
+use crate::plan::Point;
+use crate::text::count;
+
+/// Descriptors of a process beside its clients: streams, epoll, event, listening and log descriptors.
+const RESERVE: u64 = 64;
+/// Files the machine needs for everything else that starts meanwhile.
+const MACHINE_RESERVE: u64 = 4_096;
+
+/// One process that holds clients.
+struct Holder {
+    what: &'static str,
+    need: Need,
+    threads: Option<u32>,
+    tables: Option<FileTables>,
+}
+
+impl Holder {
+    fn server(e: &Experiment, point: &Point) -> Self {
+        let need = Need { clients: point.clients, hashed: true, reserve: RESERVE };
+        Self { what: "server descriptors", need, threads: e.server.shards, tables: e.server.file_tables }
+    }
+
+    fn agent(e: &Experiment, point: &Point) -> Self {
+        // The largest share of one agent.
+        let clients = point.clients.div_ceil(u64::from(e.agents.count.max(1)));
+        let need = Need { clients, hashed: false, reserve: RESERVE };
+        Self { what: "agent descriptors", need, threads: workers(e), tables: e.agents.file_tables }
+    }
+
+    /// The plan that the program will make, with the soft limit raised to the hard one as it does by itself.
+    fn plan(&self, have: &Have) -> Result<TablePlan, TableError> {
+        tables::plan(&self.need, have.nofile_hard, have.cores, self.threads, self.tables)
+    }
+
+    fn threads(&self, have: &Have) -> u64 {
+        u64::from(self.plan(have).map_or(have.cores, |p| p.threads))
+    }
+}
+
+pub(super) fn checks(e: &Experiment, point: &Point, have: &Have) -> Vec<Check> {
+    let mut checks = vec![one(&Holder::server(e, point), have), one(&Holder::agent(e, point), have)];
+    checks.extend(machine(point, have));
+    checks
+}
+
+/// Threads of the server and of one agent that hold clients.
+pub(super) fn threads(e: &Experiment, point: &Point, have: &Have) -> (u64, u64) {
+    (Holder::server(e, point).threads(have), Holder::agent(e, point).threads(have))
+}
+
+fn workers(e: &Experiment) -> Option<u32> {
+    (e.agents.workers > 0).then_some(e.agents.workers)
+}
+
+fn one(holder: &Holder, have: &Have) -> Check {
+    let limits = format!(
+        "soft {}, hard {}, fs.nr_open {}",
+        count(have.nofile_soft),
+        count(have.nofile_hard),
+        have.nr_open.map_or("unknown".into(), count)
+    );
+    let clients = holder.need.clients;
+    match holder.plan(have) {
+        Ok(plan) => {
+            let tables = if plan.file_tables == FileTables::Shared { 1 } else { u64::from(plan.threads) };
+            let spare = have.nofile_hard.saturating_mul(tables).saturating_sub(clients);
+            let word = if tables == 1 { "one table".to_owned() } else { format!("each of {tables} tables") };
+            Check {
+                what: holder.what,
+                need: format!("{} in {word}", count(plan.per_table)),
+                have: limits,
+                verdict: Verdict::Fits,
+                note: format!("spare {}", count(spare)),
+                remedy: Vec::new(),
+            }
+        }
+        Err(error) => {
+            let need = match error {
+                TableError::TooMany { needed, .. } => needed,
+                TableError::Threads { .. } => clients + RESERVE,
+            };
+            Check {
+                what: holder.what,
+                need: format!("{} in a table", count(need)),
+                have: limits,
+                verdict: Verdict::Refuse,
+                note: ceiling(need, have).unwrap_or_else(|| error.to_string()),
+                remedy: remedies(need, holder.tables, have),
+            }
+        }
+    }
+}
+
+/// Which of the ceilings is in the way.
+fn ceiling(need: u64, have: &Have) -> Option<String> {
+    match have.nr_open {
+        Some(nr_open) if need > nr_open => {
+            Some(format!("above fs.nr_open, {}, the ceiling of every hard limit", count(nr_open)))
+        }
+        _ if need > have.nofile_hard => Some("above the hard limit on descriptors".into()),
+        _ => None,
+    }
+}
+
+fn remedies(need: u64, kind: Option<FileTables>, have: &Have) -> Vec<String> {
+    let mut remedies = Vec::new();
+    if have.nr_open.is_some_and(|nr_open| need > nr_open) {
+        remedies.push(format!("sysctl -w fs.nr_open={}", need.next_power_of_two()));
+    }
+    if need > have.nofile_hard {
+        remedies.push(format!("prlimit --pid $$ --nofile={need}:{need} (as root, in the shell that runs c2m)"));
+        remedies.push(format!("for logins: `* hard nofile {need}` in /etc/security/limits.conf"));
+        remedies.push(format!("for a systemd unit: LimitNOFILE={need}"));
+    }
+    if kind == Some(FileTables::Shared) {
+        remedies.push("or leave file_tables out: with private tables the limit counts for each thread".into());
+    }
+    remedies
+}
+
+/// Both ends of every connection on one machine.
+fn machine(point: &Point, have: &Have) -> Option<Check> {
+    let most = have.file_max?;
+    let need = point.clients * 2 + have.files_open + MACHINE_RESERVE;
+    let enough = need <= most;
+    Some(Check {
+        what: "files of the machine",
+        need: count(need),
+        have: format!("{} (fs.file-max)", count(most)),
+        verdict: if enough { Verdict::Fits } else { Verdict::Refuse },
+        note: if enough { String::new() } else { "both ends of each connection count".into() },
+        remedy: if enough { Vec::new() } else { vec![format!("sysctl -w fs.file-max={}", need.next_power_of_two())] },
+    })
+}

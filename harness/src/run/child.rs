@@ -1,0 +1,88 @@
+//! What the controller sees of a child process: lines in, lines out, and its end.
+//!
+//! A trait, so that a run can be driven by scripted children in tests and by processes of any command otherwise.
+
+use std::io;
+use std::sync::mpsc::Sender;
+
+use c2m_schema::control::{AgentCommand, FileTables};
+
+/// Which child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Who {
+    /// The server under test.
+    Server,
+    /// A load agent, by its index.
+    Agent(usize),
+}
+
+impl std::fmt::Display for Who {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::Server => f.write_str("server"),
+            Self::Agent(i) => write!(f, "agent-{i}"),
+        }
+    }
+}
+
+/// What the threads that read a child's output tell the controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A line of its standard output.
+    Line(Who, String),
+    /// It ended; how, and the last lines of its log.
+    Exited(Who, String),
+}
+
+/// A child that was started. Dropping it kills and reaps it.
+pub trait Child {
+    /// Process id.
+    fn pid(&self) -> u32;
+    /// Writes one control line.
+    fn send(&mut self, command: &AgentCommand) -> io::Result<()>;
+    /// Ends its standard input, which asks it to end in order.
+    fn close_stdin(&mut self);
+}
+
+/// How a server is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSpec {
+    /// Clients to plan shards and tables for.
+    pub clients: u64,
+    /// Idle timeout in seconds, 0 for none.
+    pub idle_timeout_s: u64,
+    /// Shards, when given.
+    pub shards: Option<u32>,
+    /// Descriptor tables, when given.
+    pub file_tables: Option<FileTables>,
+}
+
+impl ServerSpec {
+    /// The command line after the program's name.
+    pub fn args(&self) -> Vec<String> {
+        let mut args = vec!["--stdio".to_owned()];
+        let mut flag = |name: &str, value: String| args.extend([name.to_owned(), value]);
+        flag("--listen", "127.0.0.1:0".into());
+        flag("--clients", self.clients.to_string());
+        flag("--idle-timeout-s", self.idle_timeout_s.to_string());
+        if let Some(shards) = self.shards {
+            flag("--shards", shards.to_string());
+        }
+        if let Some(tables) = self.file_tables {
+            let word = match tables {
+                FileTables::Shared => "shared",
+                FileTables::Private => "private",
+            };
+            flag("--file-tables", word.into());
+        }
+        args
+    }
+}
+
+/// Starts children. What they say goes to `to`.
+pub trait Launch {
+    /// Starts a server.
+    fn server(&mut self, spec: &ServerSpec, to: Sender<Input>) -> anyhow::Result<Box<dyn Child>>;
+    /// Starts the agent of this index.
+    fn agent(&mut self, index: usize, to: Sender<Input>) -> anyhow::Result<Box<dyn Child>>;
+}

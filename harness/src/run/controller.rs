@@ -1,0 +1,351 @@
+//! One repetition of one point: processes, phases, waits.
+//!
+//! Single-threaded: it owns the children and everything they said, and waits on one channel. Every wait is bounded, and
+//! every child is gone when [`repetition`] returns, whichever way it returns.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use c2m_host::clock::monotonic_ns;
+use c2m_schema::CONTROL_PROTOCOL;
+use c2m_schema::control::{AgentCommand, BroadcastPlan};
+use c2m_schema::rows::Phase;
+
+use super::bounds::Bounds;
+use super::child::{Input, Launch, ServerSpec, Who};
+use super::progress::{Meter, Progress, Shown};
+use super::raw::{AgentRaw, End, Raw, Reading};
+use super::split::agent_plans;
+use super::state::{Halt, Slot, State};
+use super::watch::Watch;
+use crate::experiment::Experiment;
+use crate::plan::Point;
+
+/// The longest the controller sleeps before it looks whether the end was asked for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// What a child is given to end in order once the end was asked for.
+const HURRY: Duration = Duration::from_secs(5);
+/// Between the `start` line and the first arrival.
+const START_LEAD_NS: u64 = 200_000_000;
+/// Between the `measure` line and the first broadcast.
+const MEASURE_LEAD_NS: u64 = 500_000_000;
+
+/// What is asked of one repetition.
+#[derive(Clone, Copy, Debug)]
+pub struct Task<'a> {
+    /// The definition.
+    pub experiment: &'a Experiment,
+    /// The point.
+    pub point: &'a Point,
+    /// Repetition, from 0.
+    pub repetition: u32,
+    /// How people call it, e.g. `point 1/4`.
+    pub title: &'a str,
+    /// Longest waits.
+    pub bounds: Bounds,
+    /// Set when the end is asked for.
+    pub stop: &'a AtomicBool,
+}
+
+/// Runs one repetition. What went wrong is in [`Raw::end`]; an error is of the harness itself (disk, sampler).
+pub fn repetition(
+    task: Task<'_>,
+    launch: &mut dyn Launch,
+    watch: &mut dyn Watch,
+    progress: &Progress,
+) -> anyhow::Result<Raw> {
+    let agents = task.experiment.agents.count as usize;
+    let mut raw = Raw::new(task.point.clone(), task.repetition);
+    raw.agents = vec![AgentRaw::default(); agents];
+    let (to, inputs) = mpsc::channel();
+    let mut controller = Controller {
+        task,
+        launch,
+        watch,
+        meter: Meter::new(progress.clone()),
+        state: State::new(raw, agents),
+        inputs,
+        to,
+        error: None,
+    };
+    controller.watch.begin(task.point.index, task.repetition);
+    let end = match controller.phases() {
+        Ok(()) => End::Complete,
+        Err(Halt::Failed(reason)) => End::Failed(reason),
+        Err(Halt::ServerLost(reason)) => End::ServerLost(reason),
+        Err(Halt::AgentLost(reason)) => End::AgentLost(reason),
+        Err(Halt::Interrupted(reason)) => End::Interrupted(reason),
+    };
+    let mut raw = controller.wind_down(end)?;
+    raw.ended_ns = monotonic_ns();
+    Ok(raw)
+}
+
+struct Controller<'a> {
+    task: Task<'a>,
+    launch: &'a mut dyn Launch,
+    watch: &'a mut dyn Watch,
+    meter: Meter,
+    state: State,
+    inputs: Receiver<Input>,
+    to: Sender<Input>,
+    /// A fault of the harness itself, which ends the run after the children are gone.
+    error: Option<anyhow::Error>,
+}
+
+impl Controller<'_> {
+    fn phases(&mut self) -> Result<(), Halt> {
+        self.start_server()?;
+        self.start_agents()?;
+        self.state.raw.baseline = Some(self.reading()?);
+        self.ramp()?;
+        self.enter(Phase::Settle);
+        self.pass(Duration::from_secs_f64(self.task.experiment.measure.settle_s))?;
+        self.state.raw.held = Some(self.reading()?);
+        self.state.raw.held_clients = self.live();
+        self.measure()?;
+        self.enter(Phase::Hold);
+        self.pass(Duration::from_secs_f64(self.task.experiment.measure.hold_s))
+    }
+
+    fn start_server(&mut self) -> Result<(), Halt> {
+        self.enter(Phase::Start);
+        let server = &self.task.experiment.server;
+        let spec = ServerSpec {
+            clients: self.task.point.clients,
+            idle_timeout_s: server.idle_timeout_s,
+            shards: server.shards,
+            file_tables: server.file_tables,
+        };
+        let child = self.launch.server(&spec, self.to.clone()).map_err(|e| Halt::Failed(format!("{e:#}")))?;
+        self.watch.process(Who::Server, child.pid());
+        self.state.server.child = Some(child);
+        self.wait("the server is ready", self.task.bounds.ready, |s| s.raw.ready.is_some())
+    }
+
+    fn start_agents(&mut self) -> Result<(), Halt> {
+        for i in 0..self.state.agents.len() {
+            let child = self.launch.agent(i, self.to.clone()).map_err(|e| Halt::Failed(format!("{e:#}")))?;
+            self.watch.process(Who::Agent(i), child.pid());
+            self.state.agents[i].child = Some(child);
+            self.tell(i, &AgentCommand::Hello { protocol: CONTROL_PROTOCOL });
+        }
+        let bound = self.task.bounds.answer;
+        self.wait("every agent has said hello", bound, |s| s.agents.iter().all(|a| a.greeted))?;
+        let address = self.state.raw.ready.as_ref().map(|r| r.address.clone()).unwrap_or_default();
+        for (i, plan) in agent_plans(self.task.experiment, self.task.point, &address).into_iter().enumerate() {
+            self.tell(i, &AgentCommand::Prepare(plan));
+        }
+        self.wait("every agent is prepared", bound, |s| s.raw.agents.iter().all(|a| a.prepared.is_some()))?;
+        self.tell_all(&AgentCommand::Probe);
+        self.wait("every agent has probed the server", bound, |s| s.agents.iter().all(|a| a.probed))
+    }
+
+    fn ramp(&mut self) -> Result<(), Halt> {
+        self.enter(Phase::Ramp);
+        let start_ns = monotonic_ns() + START_LEAD_NS;
+        self.state.raw.start_ns = Some(start_ns);
+        self.tell_all(&AgentCommand::Start { start_ns });
+        let shares: Vec<u64> =
+            agent_plans(self.task.experiment, self.task.point, "").iter().map(|p| p.clients).collect();
+        let arrived = |s: &State| {
+            s.living().all(|i| s.raw.agents[i].stats.attempted >= shares[i] && s.raw.agents[i].stats.pending == 0)
+        };
+        let end = Instant::now() + self.task.bounds.ramp;
+        let mut moved = (Instant::now(), (0, 0));
+        while !arrived(&self.state) {
+            let now = (self.state.raw.sum(|a| a.attempted), self.state.raw.sum(|a| a.pending));
+            if now != moved.1 {
+                moved = (Instant::now(), now);
+            }
+            let stalled = moved.0 + self.task.bounds.stall;
+            if Instant::now() >= end.min(stalled) {
+                let (attempted, pending) = now;
+                return Err(Halt::Failed(format!(
+                    "the ramp did not end: {attempted} of {} clients attempted, {pending} of them pending, {}",
+                    self.task.point.clients,
+                    if Instant::now() >= end { "out of time" } else { "and nothing moved any more" }
+                )));
+            }
+            self.next(end.min(stalled))?;
+        }
+        Ok(())
+    }
+
+    fn measure(&mut self) -> Result<(), Halt> {
+        let (broadcast, point) = (&self.task.experiment.broadcast, self.task.point);
+        if broadcast.count == 0 {
+            return Ok(());
+        }
+        if self.live() == 0 {
+            return Err(Halt::Failed("no client was joined when the measurement should have begun".into()));
+        }
+        self.enter(Phase::Measure);
+        let plan = BroadcastPlan {
+            first_due_ns: monotonic_ns() + MEASURE_LEAD_NS,
+            count: broadcast.count,
+            interval_ns: point.interval_ns,
+            payload_bytes: point.payload_bytes,
+            deadline_ns: broadcast.deadline_ms * 1_000_000,
+        };
+        let window_ns = MEASURE_LEAD_NS + u64::from(plan.count.saturating_sub(1)) * plan.interval_ns + plan.deadline_ns;
+        self.state.raw.broadcasts = Some(plan.clone());
+        self.tell_all(&AgentCommand::Measure(plan));
+        let bound = Duration::from_nanos(window_ns) + self.task.bounds.measured;
+        self.wait("every broadcast is complete or past its deadline", bound, |s| {
+            s.living().all(|i| s.raw.agents[i].measured)
+        })?;
+        self.state.raw.measured = Some(self.reading()?);
+        Ok(())
+    }
+
+    /// Ends the children in order, as far as they still answer, and then in any case.
+    fn wind_down(mut self, end: End) -> anyhow::Result<Raw> {
+        let bounds = self.task.bounds;
+        let ended_in = self.state.raw.phase;
+        self.enter(Phase::Drain);
+        for slot in &mut self.state.agents {
+            slot.asked_to_end = true;
+        }
+        if self.state.raw.start_ns.is_some() {
+            self.tell_all(&AgentCommand::Stop);
+            self.settle_for(bounds.summary, |s| s.living().all(|i| s.raw.agents[i].summary.is_some()));
+        }
+        self.state.agents.iter_mut().for_each(close);
+        self.settle_for(bounds.exit, |s| s.living().next().is_none());
+        self.state.server.asked_to_end = true;
+        close(&mut self.state.server);
+        self.settle_for(bounds.exit, |s| s.server.child.is_none() || s.server.ended.is_some());
+        for (who, slot) in std::iter::once((Who::Server, &self.state.server))
+            .chain(self.state.agents.iter().enumerate().map(|(i, a)| (Who::Agent(i), a)))
+        {
+            if slot.child.is_some() && slot.ended.is_none() {
+                self.meter.line(&format!("{who} did not end in time and is killed"));
+            }
+            self.watch.forget(who);
+        }
+        self.print_notes();
+        let mut raw = self.state.raw;
+        raw.end = end;
+        raw.phase = ended_in;
+        // Dropping a slot kills and reaps what is still there.
+        drop((self.state.server, self.state.agents));
+        self.error.map_or(Ok(raw), Err)
+    }
+
+    /// Waits without regard to what goes wrong meanwhile: that is only the end of what is being ended.
+    fn settle_for(&mut self, bound: Duration, done: impl Fn(&State) -> bool) {
+        let mut until = Instant::now() + bound;
+        let mut hurried = false;
+        while !done(&self.state) && Instant::now() < until {
+            if !hurried && self.task.stop.load(Ordering::Relaxed) {
+                hurried = true;
+                until = until.min(Instant::now() + HURRY);
+            }
+            match self.inputs.recv_timeout(LOOK_INTERVAL.min(until.saturating_duration_since(Instant::now()))) {
+                Ok(input) => drop(self.state.take(input, self.watch)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn wait(&mut self, what: &str, bound: Duration, done: impl Fn(&State) -> bool) -> Result<(), Halt> {
+        let until = Instant::now() + bound;
+        while !done(&self.state) {
+            if Instant::now() >= until {
+                return Err(Halt::Failed(format!("waited {} s in vain until {what}", bound.as_secs_f64())));
+            }
+            self.next(until)?;
+        }
+        Ok(())
+    }
+
+    /// Lets time pass, minding what happens meanwhile.
+    fn pass(&mut self, time: Duration) -> Result<(), Halt> {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.next(until)?;
+        }
+        Ok(())
+    }
+
+    /// Takes one input, or comes back soon.
+    fn next(&mut self, until: Instant) -> Result<(), Halt> {
+        if self.task.stop.load(Ordering::Relaxed) {
+            let phase = self.state.raw.phase.name();
+            return Err(Halt::Interrupted(format!("interrupted in {phase} by a signal to the harness")));
+        }
+        let patience = until.saturating_duration_since(Instant::now()).min(LOOK_INTERVAL);
+        match self.inputs.recv_timeout(patience) {
+            Ok(input) => self.state.take(input, self.watch)?,
+            // The controller holds a sender itself, so the channel never ends.
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        }
+        self.print_notes();
+        self.show();
+        Ok(())
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.state.raw.phase = phase;
+        self.watch.phase(phase);
+        self.show();
+    }
+
+    fn show(&mut self) {
+        let raw = &self.state.raw;
+        let complete = raw.agents.iter().map(|a| a.ledgers.len() as u32).min().unwrap_or(0);
+        self.meter.update(Shown {
+            title: self.task.title.to_owned(),
+            phase: raw.phase.name(),
+            joined: self.live(),
+            lost: raw.sum(|a| a.failed + a.dropped),
+            target: self.task.point.clients,
+            per_s: 0.0,
+            server_rss_bytes: self.watch.server_rss_bytes(),
+            broadcasts: (complete, raw.broadcasts.as_ref().map_or(0, |b| b.count)),
+        });
+    }
+
+    fn print_notes(&mut self) {
+        for note in std::mem::take(&mut self.state.notes) {
+            self.meter.line(&note);
+        }
+    }
+
+    fn live(&self) -> u64 {
+        self.state.living().map(|i| self.state.raw.agents[i].stats.live).sum()
+    }
+
+    fn reading(&mut self) -> Result<Reading, Halt> {
+        match self.watch.sample_now() {
+            Ok(rows) => Ok(Reading::of(&rows, self.state.agents.len())),
+            Err(error) => {
+                let reason = format!("{error:#}");
+                self.error = Some(error);
+                Err(Halt::Failed(reason))
+            }
+        }
+    }
+
+    /// A child that can't be told is ending, which its reader reports.
+    fn tell(&mut self, agent: usize, command: &AgentCommand) {
+        if let Some(child) = &mut self.state.agents[agent].child {
+            let _ = child.send(command);
+        }
+    }
+
+    fn tell_all(&mut self, command: &AgentCommand) {
+        for i in 0..self.state.agents.len() {
+            self.tell(i, command);
+        }
+    }
+}
+
+fn close(slot: &mut Slot) {
+    if let Some(child) = &mut slot.child {
+        child.close_stdin();
+    }
+}

@@ -1,0 +1,276 @@
+//! `c2m run`: from an experiment to a run directory.
+//!
+//! The calling thread is the controller. It enters the namespace before any other thread exists, starts the children
+//! (whose end with it depends on that) and waits for them. Other threads: one that samples, two per child that read.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context as _;
+use c2m_host::clock::monotonic_ns;
+use c2m_schema::rows::{PointRow, Status};
+use c2m_schema::run::{RoleRecord, RunRecord};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+use crate::experiment::Experiment;
+use crate::ground::{self, Ground};
+use crate::plan::Point;
+use crate::preflight::{self, PointChecks, Verdict};
+use crate::summary;
+use crate::text::{bytes, count};
+
+pub mod bounds;
+pub mod child;
+pub mod controller;
+mod machine;
+pub mod process;
+pub mod progress;
+pub mod raw;
+pub mod sampling;
+pub mod split;
+mod state;
+pub mod store;
+pub mod watch;
+
+use bounds::Bounds;
+use controller::{Task, repetition};
+use process::{Binaries, Processes};
+use progress::Progress;
+use raw::Raw;
+use sampling::Sampling;
+use store::Store;
+
+/// `c2m run`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The experiment's definition
+    pub experiment: PathBuf,
+    /// Override one key, e.g. clients.counts=[100000] (repeatable; an empty value removes the key)
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    pub overrides: Vec<String>,
+    /// Run the points that fit this machine and mark the rest as skipped
+    #[arg(long)]
+    pub fit: bool,
+    /// Put behind the run directory's name
+    #[arg(long, value_name = "L", value_parser = label)]
+    pub label: Option<String>,
+    /// Where run directories are made
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+    /// Print the plan and run nothing
+    #[arg(long)]
+    pub list: bool,
+    /// Plain lines instead of a redrawn one
+    #[arg(long)]
+    pub no_tui: bool,
+    /// Where c2m-server and c2m-loadgen are [default: $C2M_BIN_DIR, or beside c2m]
+    #[arg(long, value_name = "DIR")]
+    pub bin_dir: Option<PathBuf>,
+    /// Read facts about the machine below this directory instead of /
+    #[arg(long, value_name = "DIR")]
+    pub proc_root: Option<PathBuf>,
+}
+
+fn label(text: &str) -> Result<String, String> {
+    let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if plain { Ok(text.to_owned()) } else { Err("use letters, digits, `-`, `_` and `.`".into()) }
+}
+
+/// Exit status of a run that met its expectations, did not, or could not begin.
+const MET: u8 = 0;
+const NOT_MET: u8 = 1;
+const COULD_NOT_RUN: u8 = 2;
+
+/// Reason in the row of a repetition that is running; it stays there when the harness itself is killed.
+const RUNNING: &str = "the run ended before this point did";
+
+/// Runs an experiment. Errors: it could not be begun, or the run directory could not be written.
+pub fn cli(args: &Args) -> anyhow::Result<ExitCode> {
+    let experiment = crate::experiment::load::load(&args.experiment, &args.overrides)?;
+    if args.list {
+        let (experiment, _) = ground::resolved(experiment, args.proc_root.as_deref())?;
+        print!("{}", crate::plan::list(&experiment));
+        return Ok(ExitCode::from(MET));
+    }
+    let binaries = Binaries::find(args.bin_dir.as_deref())?;
+    let progress = Progress::new(!args.no_tui);
+    let ground = ground::prepare(experiment, args.proc_root.as_deref())?;
+    ground.notes.iter().for_each(|note| progress.line(note));
+    let checks = preflight::preflight(&ground.experiment, &ground.have);
+    let refused = checks.iter().filter(|c| c.verdict() == Verdict::Refuse).count();
+    if checks.iter().any(|c| c.verdict() != Verdict::Fits) {
+        progress.line(preflight::table(&checks, refused == 0 || args.fit).trim_end());
+    }
+    if refused > 0 && (!args.fit || refused == checks.len()) {
+        let advice = if args.fit { "" } else { "; --fit runs those that do" };
+        progress.line(&format!("{refused} of {} points do not fit this machine{advice}", checks.len()));
+        return Ok(ExitCode::from(COULD_NOT_RUN));
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // The first asks for the end, the second does not wait for it: children end when their stdin does.
+        signal_hook::flag::register_conditional_shutdown(signal, i32::from(NOT_MET), Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let store = begin(args, &ground)?;
+    let processes = Processes { binaries, progress: progress.clone() };
+    let run = Run { ground, checks, store, processes, progress, stop };
+    run.go()
+}
+
+/// Makes the run directory.
+fn begin(args: &Args, ground: &Ground) -> anyhow::Result<Store> {
+    let now = OffsetDateTime::now_utc();
+    let compact = now.format(format_description!("[year][month][day]T[hour][minute][second]Z"))?;
+    let git = env!("C2M_GIT");
+    let name = store::stamp(&compact, git, args.label.as_deref());
+    let dir = store::create_directory(&args.results, &ground.experiment.name, &name)
+        .with_context(|| format!("make a run directory in {}", args.results.display()))?;
+    let record = RunRecord {
+        schema: c2m_schema::SCHEMA_VERSION.into(),
+        c2m_version: env!("CARGO_PKG_VERSION").into(),
+        git: git.into(),
+        argv: std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect(),
+        label: args.label.clone(),
+        experiment: ground.experiment.name.clone(),
+        started_utc: now.replace_nanosecond(0)?.format(&Rfc3339)?,
+        isolation: ground.isolation.clone(),
+        host: ground.host.clone(),
+        roles: Vec::new(),
+    };
+    let chosen = if ground.auto { "# counts were chosen to fit the machine of the run\n" } else { "" };
+    let note = format!(
+        "# The definition as run, with every default and override. Run it again: c2m run <this file>\n{chosen}\n"
+    );
+    Store::begin(dir, &ground.experiment, &note, record)
+}
+
+struct Run {
+    ground: Ground,
+    checks: Vec<PointChecks>,
+    store: Store,
+    processes: Processes,
+    progress: Progress,
+    stop: Arc<AtomicBool>,
+}
+
+impl Run {
+    fn go(mut self) -> anyhow::Result<ExitCode> {
+        let begin_ns = monotonic_ns();
+        let mut sampling = Sampling::start(self.store.dir(), begin_ns, &self.ground.host.name)?;
+        let points = self.points(&mut sampling, begin_ns);
+        let sampled = sampling.end();
+        self.progress.clear();
+        points.and(sampled)?;
+        match crate::report::write(self.store.dir()) {
+            Ok(path) => self.progress.line(&format!("report: {}", path.display())),
+            Err(error) => self.progress.line(&format!("no report, the tables are complete: {error:#}")),
+        }
+        writeln!(std::io::stdout(), "{}", self.store.dir().display()).context("print the run directory")?;
+        let met = |row: &PointRow| matches!(row.status, Status::Ok | Status::Skipped);
+        let interrupted = self.stop.load(Ordering::Relaxed);
+        let status = if self.store.points().iter().all(met) && !interrupted { MET } else { NOT_MET };
+        Ok(ExitCode::from(status))
+    }
+
+    fn points(&mut self, sampling: &mut Sampling, begin_ns: u64) -> anyhow::Result<()> {
+        let experiment = self.ground.experiment.clone();
+        let checks = std::mem::take(&mut self.checks);
+        for of_point in &checks {
+            let (point, refusal) = (&of_point.point, of_point.refusal());
+            for repetition in 0..experiment.measure.repetitions {
+                if let Some(reason) = refusal.clone() {
+                    let row = summary::blank(&experiment, point, repetition);
+                    self.store.put(PointRow { status: Status::Skipped, reason, ..row })?;
+                    continue;
+                }
+                if self.stop.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                self.one(&experiment, point, repetition, checks.len(), sampling, begin_ns)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs one repetition between the row that says it runs and the rows that say how it went.
+    fn one(
+        &mut self,
+        experiment: &Experiment,
+        point: &Point,
+        repetition_index: u32,
+        points: usize,
+        sampling: &mut Sampling,
+        begin_ns: u64,
+    ) -> anyhow::Result<()> {
+        let running = summary::blank(experiment, point, repetition_index);
+        self.store.put(PointRow { status: Status::Interrupted, reason: RUNNING.into(), ..running })?;
+        let mut title = format!("point {}/{points}", point.index + 1);
+        if experiment.measure.repetitions > 1 {
+            title += &format!(", repetition {}/{}", repetition_index + 1, experiment.measure.repetitions);
+        }
+        let task = Task {
+            experiment,
+            point,
+            repetition: repetition_index,
+            title: &title,
+            bounds: Bounds::of(experiment, point),
+            stop: &self.stop,
+        };
+        let raw = repetition(task, &mut self.processes, sampling, &self.progress)?;
+        let rows = summary::rows(experiment, &raw, begin_ns);
+        self.progress.line(&outcome(&title, &rows.point));
+        self.store.record(|record| record.roles.push(role(&raw)))?;
+        self.store.finish(rows)
+    }
+}
+
+fn role(raw: &Raw) -> RoleRecord {
+    RoleRecord {
+        point: raw.point.index,
+        repetition: raw.repetition,
+        server: raw.ready.clone(),
+        agents: raw.agents.iter().filter_map(|a| a.prepared.clone()).collect(),
+    }
+}
+
+/// One repetition's outcome as a line for people.
+fn outcome(title: &str, row: &PointRow) -> String {
+    let status = match row.status {
+        Status::Ok => "ok",
+        Status::Failed => "failed",
+        Status::Partial => "partial",
+        Status::Interrupted => "interrupted",
+        Status::Skipped => "skipped",
+    };
+    let mut text = format!("{title}: {} clients {status}", count(row.clients_target));
+    if !row.reason.is_empty() {
+        text += &format!(": {}", row.reason);
+    }
+    let mut add = |what: &str, value: Option<String>| {
+        if let Some(value) = value {
+            text += &format!(", {what} {value}");
+        }
+    };
+    let ms = |ns: u64| format!("{:.1} ms", ns as f64 / 1e6);
+    let each = |b: f64| format!("{b:.0} B per client");
+    add("joined", row.joined.map(count));
+    add("arrivals", row.arrival_per_s.map(|r| format!("{} per second", count(r as u64))));
+    add("server", row.server_user_bytes_per_client.map(each));
+    add("agents", row.agent_user_bytes_per_client.map(each));
+    add("all in", row.all_in_bytes_per_client.map(each));
+    add("server resident", row.server_rss_bytes.map(bytes));
+    add("delivery p99", row.delivery_p99_ns.map(ms));
+    add("last delivery", row.last_delivery_max_ns.map(ms));
+    add("missing", row.deliveries_missing.map(count));
+    if row.loadgen_saturated == Some(true) {
+        text += ", the load generator could not keep its schedule";
+    }
+    text
+}

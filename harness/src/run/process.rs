@@ -1,0 +1,194 @@
+//! Children that are processes of this machine.
+//!
+//! Two threads a child, which own its output: one passes its log on and keeps the last lines, one hands the lines of its
+//! standard output to the controller and says at the end how it ended. They end with the child. A child is its own
+//! process group, so that Ctrl-C on the terminal reaches the harness alone and the order of the end is the harness's.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::io::{self, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::mpsc::Sender;
+
+use anyhow::Context as _;
+use c2m_schema::control::{AgentCommand, write_line};
+use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
+
+use super::child::{Child, Input, Launch, ServerSpec, Who};
+use super::progress::Progress;
+
+/// Lines of a child's log that stay for the reason of its end.
+const LOG_LINES_KEPT: usize = 5;
+/// Longest line of a log that is kept and passed on, in bytes.
+const LOG_LINE_BYTES_MAX: usize = 2_000;
+
+/// The programs of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binaries {
+    server: PathBuf,
+    loadgen: PathBuf,
+}
+
+impl Binaries {
+    /// Environment variable that names the folder of the programs.
+    pub const ENV: &'static str = "C2M_BIN_DIR";
+
+    /// Finds the programs in `dir`, else in `$C2M_BIN_DIR`, else beside this program.
+    pub fn find(dir: Option<&Path>) -> anyhow::Result<Self> {
+        let dir = match (dir, std::env::var_os(Self::ENV)) {
+            (Some(dir), _) => dir.to_owned(),
+            (None, Some(dir)) => PathBuf::from(dir),
+            (None, None) => {
+                let exe = std::env::current_exe().context("where this program is")?;
+                exe.parent().map(Path::to_owned).unwrap_or_default()
+            }
+        };
+        let program = |name: &str| {
+            let path = dir.join(name);
+            anyhow::ensure!(
+                path.is_file(),
+                "{name} is not in {}: build it (`cargo build --release`), or name its folder with --bin-dir or ${}",
+                dir.display(),
+                Self::ENV
+            );
+            path.canonicalize().with_context(|| format!("path of {name}"))
+        };
+        Ok(Self { server: program("c2m-server")?, loadgen: program("c2m-loadgen")? })
+    }
+}
+
+/// Starts processes.
+#[derive(Debug)]
+pub struct Processes {
+    /// The programs.
+    pub binaries: Binaries,
+    /// Where their logs go.
+    pub progress: Progress,
+}
+
+impl Launch for Processes {
+    fn server(&mut self, spec: &ServerSpec, to: Sender<Input>) -> anyhow::Result<Box<dyn Child>> {
+        let args = spec.args();
+        Ok(Box::new(Process::start(&self.binaries.server, args, Who::Server, to, &self.progress)?))
+    }
+
+    fn agent(&mut self, index: usize, to: Sender<Input>) -> anyhow::Result<Box<dyn Child>> {
+        Ok(Box::new(Process::start(&self.binaries.loadgen, ["agent"], Who::Agent(index), to, &self.progress)?))
+    }
+}
+
+/// A running process; killed and reaped when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: std::process::Child,
+    stdin: Option<ChildStdin>,
+}
+
+impl Process {
+    /// Starts `program` with pipes for its three streams.
+    pub fn start(
+        program: &Path,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        who: Who,
+        to: Sender<Input>,
+        progress: &Progress,
+    ) -> anyhow::Result<Self> {
+        let mut command = Command::new(program);
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut child = command.spawn().with_context(|| format!("start {who} ({})", program.display()))?;
+        let stdin = child.stdin.take();
+        let mut process = Self { child, stdin };
+        let (stdout, stderr) = (process.child.stdout.take(), process.child.stderr.take());
+        let progress = progress.clone();
+        let log = std::thread::Builder::new()
+            .name(format!("{who} log"))
+            .spawn(move || stderr.map(|s| pass_log(who, BufReader::new(s), &progress)).unwrap_or_default())?;
+        let pid = process.child.id();
+        std::thread::Builder::new().name(format!("{who} lines")).spawn(move || {
+            if let Some(stdout) = stdout {
+                pass_lines(who, BufReader::new(stdout), &to);
+            }
+            let end = wait_for_end(pid);
+            let last = log.join().unwrap_or_default();
+            let log = if last.is_empty() { String::new() } else { format!("; last of its log: {}", last.join(" | ")) };
+            // Nobody listens any more when the repetition is over, and nobody needs to.
+            let _ = to.send(Input::Exited(who, format!("{end}{log}")));
+        })?;
+        Ok(process)
+    }
+}
+
+impl Child for Process {
+    fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn send(&mut self, command: &AgentCommand) -> io::Result<()> {
+        let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        write_line(stdin, command)
+    }
+
+    fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.stdin = None;
+        // Only the child of this handle, which is not yet reaped: killing it when it has ended is harmless.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn pass_lines(who: Who, mut stdout: impl io::BufRead, to: &Sender<Input>) {
+    let mut line = String::new();
+    // What is not UTF-8 ends the conversation as the end of file does.
+    while matches!(stdout.read_line(&mut line), Ok(n) if n > 0) {
+        if to.send(Input::Line(who, line.trim_end().to_owned())).is_err() {
+            return;
+        }
+        line.clear();
+    }
+}
+
+fn pass_log(who: Who, mut stderr: impl io::BufRead, progress: &Progress) -> Vec<String> {
+    let mut kept = VecDeque::new();
+    let mut line = Vec::new();
+    while matches!(stderr.read_until(b'\n', &mut line), Ok(n) if n > 0) {
+        line.truncate(LOG_LINE_BYTES_MAX);
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        progress.line(&format!("[{who}] {text}"));
+        if kept.len() == LOG_LINES_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(text);
+        line.clear();
+    }
+    kept.into()
+}
+
+/// Waits until the process has ended and leaves it to its handle to reap it, so that its id stays its own.
+fn wait_for_end(pid: u32) -> String {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return "ended".into() };
+    loop {
+        match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
+            Ok(Some(status)) => return describe(&status),
+            Err(rustix::io::Errno::INTR) | Ok(None) => {}
+            Err(_) => return "ended".into(),
+        }
+    }
+}
+
+fn describe(status: &WaitIdStatus) -> String {
+    if let Some(code) = status.exit_status() {
+        return format!("exit status {code}");
+    }
+    match status.terminating_signal() {
+        Some(signal) => format!("killed by signal {signal}"),
+        None => "ended".into(),
+    }
+}

@@ -1,0 +1,85 @@
+//! What each agent is to hold. Pure.
+
+use c2m_schema::control::{AgentPlan, ArrivalPhase};
+
+use crate::experiment::Experiment;
+use crate::plan::Point;
+
+/// The plans of all agents. Clients, observers and rates are spread evenly; the first agent publishes.
+pub fn agent_plans(e: &Experiment, point: &Point, address: &str) -> Vec<AgentPlan> {
+    let agents = u64::from(e.agents.count.max(1));
+    (0..agents)
+        .map(|i| {
+            let clients = share(point.clients, agents, i);
+            let part = clients as f64 / point.clients.max(1) as f64;
+            let phase = |p: ArrivalPhase| ArrivalPhase { rate_per_s: p.rate_per_s * part, ..p };
+            AgentPlan {
+                url: format!("ws://{address}/socket/websocket"),
+                topic: e.clients.topic.clone(),
+                serializer: e.clients.serializer.clone(),
+                clients,
+                // The last agents get the odd observers, as the first gets the publisher.
+                observers: share(e.clients.observers, agents, agents - 1 - i).min(clients),
+                publisher: i == 0,
+                arrival: e.arrival.schedule().into_iter().map(phase).collect(),
+                heartbeat_interval_ms: (e.clients.heartbeat_s * 1_000.0).round() as u64,
+                heartbeat_timeout_ms: HEARTBEAT_TIMEOUT_MS,
+                connect_timeout_ms: e.clients.connect_timeout_ms,
+                upgrade_timeout_ms: e.clients.upgrade_timeout_ms,
+                join_timeout_ms: e.clients.join_timeout_ms,
+                sources: sources(e, clients, i),
+                source_ports: e.agents.source_ports,
+                workers: e.agents.workers,
+                file_tables: e.agents.file_tables,
+            }
+        })
+        .collect()
+}
+
+/// As long as the official client waits for the answer of one heartbeat before the next is due.
+const HEARTBEAT_TIMEOUT_MS: u64 = 30_000;
+
+/// The `i`-th of `parts` nearly equal parts of `whole`.
+fn share(whole: u64, parts: u64, i: u64) -> u64 {
+    whole / parts + u64::from(i < whole % parts)
+}
+
+/// Source addresses of one agent: those that were given, or with several agents a range of its own in 127.0.0.0/8, so
+/// that they don't walk over each other's ports. One agent alone chooses by itself.
+fn sources(e: &Experiment, clients: u64, agent: u64) -> Vec<String> {
+    if !e.agents.sources.is_empty() {
+        return e.agents.sources.iter().map(ToString::to_string).collect();
+    }
+    if e.agents.count <= 1 {
+        return Vec::new();
+    }
+    // Twice what the smallest usual range of 28,232 ports asks for, so that busy ports don't matter.
+    let addresses = clients.div_ceil(14_000).min(250);
+    (1..=addresses).map(|n| format!("127.{}.{}.{n}", 1 + agent / 250, 1 + agent % 250)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{experiment::load::parse, plan::points};
+
+    #[test]
+    fn clients_observers_and_rates_add_up_over_agents() {
+        let text = "question = \"?\"\n[clients]\ncounts = [1001]\nobservers = 4\n[agents]\ncount = 3\n\
+                    [arrival]\nphases = [{ seconds = 2, rate_per_s = 10 }, { rate_per_s = 100 }]";
+        let e = parse("x.toml", "x", text, &[]).unwrap();
+        let plans = agent_plans(&e, &points(&e)[0], "127.0.0.1:9");
+        assert_eq!(plans.iter().map(|p| p.clients).collect::<Vec<_>>(), [334, 334, 333]);
+        assert_eq!(plans.iter().map(|p| p.observers).sum::<u64>(), 4);
+        assert_eq!(plans.iter().filter(|p| p.publisher).count(), 1);
+        for (phase, rate) in [10.0, 100.0].into_iter().enumerate() {
+            let sum: f64 = plans.iter().map(|p| p.arrival[phase].rate_per_s).sum();
+            assert!((sum - rate).abs() < 1e-9, "{sum}");
+        }
+        let mut all: Vec<_> = plans.iter().flat_map(|p| &p.sources).collect();
+        let before = all.len();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), before, "no source address is shared");
+    }
+}

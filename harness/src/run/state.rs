@@ -1,0 +1,188 @@
+//! What the controller knows of the children of one repetition, and how a line of theirs changes it.
+//!
+//! Owned by the controller, on its thread.
+
+use c2m_schema::CONTROL_PROTOCOL;
+use c2m_schema::control::{AgentEvent, AgentStats, ServerEvent};
+use c2m_schema::histogram::HistogramWire;
+
+use super::child::{Child, Input, Who};
+use super::raw::Raw;
+use super::watch::Watch;
+
+/// Why a repetition does not go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Halt {
+    /// Something did not happen that should have.
+    Failed(String),
+    /// The server ended unasked.
+    ServerLost(String),
+    /// An agent ended unasked, and the rest is of no use without it.
+    AgentLost(String),
+    /// The end was asked for.
+    Interrupted(String),
+}
+
+/// One child and what it has said beyond what is in [`Raw`].
+#[derive(Default)]
+pub(super) struct Slot {
+    pub child: Option<Box<dyn Child>>,
+    pub greeted: bool,
+    pub probed: bool,
+    pub drained: bool,
+    /// It ended; how.
+    pub ended: Option<String>,
+    /// It was asked to end.
+    pub asked_to_end: bool,
+}
+
+/// The children of one repetition.
+pub(super) struct State {
+    pub raw: Raw,
+    pub server: Slot,
+    pub agents: Vec<Slot>,
+    /// Lines that people should see.
+    pub notes: Vec<String>,
+}
+
+impl State {
+    pub(super) fn new(raw: Raw, agents: usize) -> Self {
+        Self { raw, server: Slot::default(), agents: (0..agents).map(|_| Slot::default()).collect(), notes: Vec::new() }
+    }
+
+    /// Agents that have not been lost.
+    pub(super) fn living(&self) -> impl Iterator<Item = usize> {
+        (0..self.agents.len()).filter(|&i| self.agents[i].ended.is_none())
+    }
+
+    /// Takes what a child said or that it ended.
+    pub(super) fn take(&mut self, input: Input, watch: &mut dyn Watch) -> Result<(), Halt> {
+        match input {
+            Input::Line(Who::Server, line) => self.server_line(&line, watch),
+            Input::Line(Who::Agent(i), line) => self.agent_line(i, &line, watch),
+            Input::Exited(who, how) => self.exited(who, how, watch),
+        }
+    }
+
+    fn server_line(&mut self, line: &str, watch: &mut dyn Watch) -> Result<(), Halt> {
+        let event: ServerEvent = serde_json::from_str(line).map_err(|e| not_a_line(Who::Server, line, &e))?;
+        match event {
+            ServerEvent::Ready(ready) => {
+                if ready.protocol != CONTROL_PROTOCOL {
+                    return Err(other_protocol(Who::Server, ready.protocol));
+                }
+                self.raw.ready = Some(ready);
+            }
+            ServerEvent::Stats(stats) => {
+                watch.server_stats(&stats);
+                self.raw.server_stats = Some(stats);
+            }
+            ServerEvent::Drained { cut, .. } => {
+                self.server.drained = true;
+                if cut > 0 {
+                    self.notes.push(format!("server cut {cut} connections at the end of its drain"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn agent_line(&mut self, i: usize, line: &str, watch: &mut dyn Watch) -> Result<(), Halt> {
+        let who = Who::Agent(i);
+        let event: AgentEvent = serde_json::from_str(line).map_err(|e| not_a_line(who, line, &e))?;
+        let raw = &mut self.raw.agents[i];
+        match event {
+            AgentEvent::Hello { protocol, .. } if protocol != CONTROL_PROTOCOL => {
+                return Err(other_protocol(who, protocol));
+            }
+            AgentEvent::Hello { .. } => self.agents[i].greeted = true,
+            AgentEvent::Prepared(prepared) => {
+                self.notes.extend(prepared.warnings.iter().map(|w| format!("{who}: {w}")));
+                raw.prepared = Some(prepared);
+            }
+            AgentEvent::Probed => self.agents[i].probed = true,
+            AgentEvent::Stats(stats) => {
+                watch.agent_stats(i, &stats);
+                self.agent_stats(i, stats);
+            }
+            AgentEvent::Broadcast(ledger) => {
+                readable(who, [&ledger.from_due, &ledger.from_sent])?;
+                raw.ledgers.insert(ledger.sequence, ledger);
+            }
+            AgentEvent::Measured => raw.measured = true,
+            AgentEvent::Summary(summary) => {
+                watch.agent_stats(i, &summary.stats);
+                readable(who, summary.latency.iter().map(|(_, wire)| wire))?;
+                readable(who, summary.broadcasts.iter().flat_map(|l| [&l.from_due, &l.from_sent]))?;
+                raw.ledgers.extend(summary.broadcasts.iter().map(|l| (l.sequence, l.clone())));
+                let stats = summary.stats.clone();
+                raw.summary = Some(summary);
+                self.agent_stats(i, stats);
+            }
+            AgentEvent::Failed { reason } => return Err(Halt::Failed(format!("{who} could not go on: {reason}"))),
+        }
+        Ok(())
+    }
+
+    fn agent_stats(&mut self, i: usize, stats: AgentStats) {
+        let raw = &mut self.raw.agents[i];
+        if stats.joined > raw.stats.joined {
+            raw.last_join_ns = Some(stats.at_ns);
+        }
+        raw.stats = stats;
+    }
+
+    fn exited(&mut self, who: Who, how: String, watch: &mut dyn Watch) -> Result<(), Halt> {
+        watch.forget(who);
+        let phase = self.raw.phase.name();
+        match who {
+            Who::Server => {
+                self.server.ended = Some(how.clone());
+                if self.server.asked_to_end {
+                    return Ok(());
+                }
+                if self.raw.ready.is_none() {
+                    return Err(Halt::Failed(format!("the server ended before it was ready ({how})")));
+                }
+                Err(Halt::ServerLost(format!("the server was lost in {phase} ({how})")))
+            }
+            Who::Agent(i) => {
+                self.agents[i].ended = Some(how.clone());
+                if self.agents[i].asked_to_end {
+                    return Ok(());
+                }
+                if self.raw.start_ns.is_none() {
+                    return Err(Halt::Failed(format!("agent {i} ended before the first arrival ({how})")));
+                }
+                let reason = format!("agent {i} was lost in {phase} ({how})");
+                self.raw.agents[i].lost = Some(reason.clone());
+                // The first agent publishes: without it, or without any, there is nothing to measure.
+                if i == 0 || self.living().next().is_none() {
+                    return Err(Halt::AgentLost(reason));
+                }
+                self.notes.push(reason);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Refuses histograms of other bounds at once, so that nothing after this has to.
+fn readable<'a>(who: Who, wires: impl IntoIterator<Item = &'a HistogramWire>) -> Result<(), Halt> {
+    wires.into_iter().try_for_each(|wire| {
+        wire.to_recorder()
+            .map(drop)
+            .map_err(|e| Halt::Failed(format!("{who} sent a histogram that can't be read: {e}")))
+    })
+}
+
+fn not_a_line(who: Who, line: &str, error: &serde_json::Error) -> Halt {
+    let shown: String = line.chars().take(120).collect();
+    Halt::Failed(format!("{who} wrote what is no control line ({error}): {shown}"))
+}
+
+fn other_protocol(who: Who, found: u32) -> Halt {
+    Halt::Failed(format!(
+        "{who} speaks control protocol {found}, this harness {CONTROL_PROTOCOL}: build all programs from one revision"
+    ))
+}

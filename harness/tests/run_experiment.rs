@@ -1,0 +1,125 @@
+//! Definitions: what is refused and how it is said, overrides, and that the definition as run runs again.
+
+use c2m::experiment::load::parse;
+use c2m::experiment::{Counts, Experiment};
+use c2m::plan::{Room, auto_counts, points, resolve};
+
+const MINIMAL: &str = "question = \"how?\"\n[clients]\ncounts = [10, 20]\n";
+
+fn read(text: &str, overrides: &[&str]) -> Result<Experiment, String> {
+    let overrides: Vec<String> = overrides.iter().map(|o| (*o).to_owned()).collect();
+    parse("dir/exp.toml", "exp", text, &overrides).map_err(|e| e.to_string())
+}
+
+fn assert_refused(text: &str, overrides: &[&str], parts: &[&str]) {
+    let message = read(text, overrides).expect_err("is refused");
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is not in: {message}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_named_with_file_line_and_the_likely_one() {
+    let text = format!("{MINIMAL}[arrival]\nrate_per_sec = 5\n");
+    assert_refused(&text, &[], &["dir/exp.toml", "line 5", "arrival.rate_per_sec", "did you mean `rate_per_s`"]);
+    assert_refused(
+        &format!("{MINIMAL}[brodcast]\ncount = 1\n"),
+        &[],
+        &["line 4", "brodcast", "did you mean `broadcast`"],
+    );
+    let phases = format!("{MINIMAL}[arrival]\nphases = [{{ second = 1, rate_per_s = 5 }}]\n");
+    assert_refused(&phases, &[], &["line 5", "second", "did you mean `seconds`"]);
+    assert_refused(&format!("isolate = \"netn\"\n{MINIMAL}"), &[], &["line 1", "isolate", "did you mean `netns`"]);
+    assert_refused("question = \"x\"\n[clients]\n", &[], &["missing key `counts`"]);
+    assert_refused("question = \n", &[], &["dir/exp.toml, line 1"]);
+}
+
+#[test]
+fn a_value_out_of_range_is_named_with_its_line_and_a_remedy() {
+    let with = |table: &str| format!("{MINIMAL}{table}\n");
+    assert_refused(&with("[measure]\nrepetitions = 0"), &[], &["line 5", "measure.repetitions", "from 1 to"]);
+    assert_refused(
+        &with("[broadcast]\npayload_bytes = [64, 10]"),
+        &[],
+        &["line 5", "broadcast.payload_bytes", "from 64"],
+    );
+    assert_refused(&with("[arrival]\nrate_per_s = 0"), &[], &["arrival.rate_per_s", "from"]);
+    assert_refused(&with("[server]\nidle_timeout_s = 20"), &[], &["heartbeat_s", "idle timeout of 20 s", "lower it"]);
+    assert_refused("question = \"x\"\n[clients]\ncounts = []\n", &[], &["line 3", "clients.counts", "auto"]);
+    assert_refused("question = \"x\"\n[clients]\ncounts = [2]\n", &[], &["observers", "publisher"]);
+    assert_refused("question = \"x\"\n[clients]\ncounts = \"all\"\n", &[], &["clients.counts", "\"auto\""]);
+    assert_refused(MINIMAL, &["measure.settle_s=-1"], &["--set measure.settle_s=-1", "from 0"]);
+}
+
+#[test]
+fn overrides_reach_any_key_and_are_checked_like_the_file() {
+    let e = read(
+        MINIMAL,
+        &[
+            "clients.counts=[5]",
+            "clients.topic=rooms:other",
+            "broadcast.payload_bytes=[64, 128]",
+            "expect.joined=\"all\"",
+        ],
+    )
+    .unwrap();
+    assert_eq!(e.clients.counts, Counts::List(vec![5]));
+    assert_eq!(e.clients.topic, "rooms:other");
+    assert_eq!(points(&e).iter().map(|p| p.variant.as_str()).collect::<Vec<_>>(), ["64 B", "128 B"]);
+    assert_refused(MINIMAL, &["clients.count=[5]"], &["--set clients.count=[5]", "did you mean `counts`"]);
+    assert_refused(MINIMAL, &["clients"], &["key.path=value"]);
+    assert_refused(MINIMAL, &["question.text=1"], &["not a table"]);
+    // A file may leave to an override what it must say otherwise, and an empty value takes a key back.
+    let e = read("question = \"x\"\n[clients]\n", &["clients.counts=7"]).unwrap();
+    assert_eq!(e.clients.counts, Counts::List(vec![7]));
+    let phases = format!("{MINIMAL}[arrival]\nrate_per_s = 5\n");
+    let e = read(&phases, &["arrival.rate_per_s=", "arrival.phases=[{ rate_per_s = 9 }]"]).unwrap();
+    assert!((e.arrival.peak_per_s() - 9.0).abs() < f64::EPSILON);
+}
+
+#[test]
+fn the_definition_as_run_reads_back_equal() {
+    let rich = format!(
+        "{MINIMAL}[arrival]\nphases = [{{ seconds = 1, rate_per_s = 5 }}, {{ rate_per_s = 2.5 }}]\n[server]\nshards = 3\n\
+         file_tables = \"private\"\nidle_timeout_s = 0\n[agents]\ncount = 2\nsources = [\"127.0.0.2\"]\nsource_ports = [1024, 2048]\n\
+         [broadcast]\ninterval_ms = \"auto\"\npayload_bytes = [64, 100]\n[expect]\njoined = \"all\"\nmissing = 0\n"
+    );
+    for text in [MINIMAL, rich.as_str()] {
+        let mut e = read(text, &["measure.repetitions=2"]).unwrap();
+        resolve(&mut e, Room { cores: 1, memory_available_bytes: 1 << 30, clients_by_limits: 1000 });
+        let written = toml::to_string(&e).unwrap();
+        // Whatever the file is called now, the experiment keeps its name.
+        let again = parse("other.toml", "other", &written, &[]).unwrap();
+        assert_eq!(again, e, "{written}");
+        assert_eq!(points(&again), points(&e));
+    }
+}
+
+#[test]
+fn points_are_counts_by_variants_in_the_order_given_and_the_interval_grows_with_the_room() {
+    let text = "question = \"x\"\n[clients]\ncounts = [500, 4000, 500]\n[broadcast]\ninterval_ms = \"auto\"\n";
+    let e = read(text, &[]).unwrap();
+    let plan = points(&e);
+    assert_eq!(plan.iter().map(|p| (p.index, p.clients)).collect::<Vec<_>>(), [(0, 500), (1, 4000), (2, 500)]);
+    assert_eq!(plan[0].interval_ns, 1_000_000_000);
+    assert_eq!(e.broadcast.interval_ms.ns(2_000_000), 30_000_000_000);
+}
+
+#[test]
+fn automatic_counts_are_bound_by_cores_memory_and_limits() {
+    let room = Room { cores: 2, memory_available_bytes: 24 << 30, clients_by_limits: 10_000_000 };
+    assert_eq!(auto_counts(room), [25_000, 50_000, 100_000, 200_000]);
+    assert_eq!(auto_counts(Room { cores: 64, ..room }).last(), Some(&400_000));
+    // 60 % of 900 MB at 9,000 B a client.
+    assert_eq!(auto_counts(Room { memory_available_bytes: 900_000_000, ..room }), [7_500, 15_000, 30_000, 60_000]);
+    assert_eq!(auto_counts(Room { clients_by_limits: 19_936, ..room }), [2_400, 4_900, 9_900, 19_000]);
+    assert_eq!(auto_counts(Room { clients_by_limits: 0, ..room }), [1]);
+}
+
+#[test]
+fn the_arrival_schedule_says_how_long_a_ramp_takes() {
+    let text = format!("{MINIMAL}[arrival]\nphases = [{{ seconds = 10, rate_per_s = 100 }}, {{ rate_per_s = 500 }}]\n");
+    let e = read(&text, &[]).unwrap();
+    assert!((e.arrival.seconds_for(500) - 5.0).abs() < 1e-9);
+    assert!((e.arrival.seconds_for(2_000) - 12.0).abs() < 1e-9);
+}

@@ -1,0 +1,109 @@
+//! Arrivals of one worker: clients begin to connect when they are due, or at once when the worker is behind.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use c2m_host::clock::monotonic_ns;
+use mio::unix::SourceFd;
+use mio::{Interest, Token};
+
+use super::client::{Client, State};
+use super::{Worker, socket};
+use crate::stats::Kind;
+
+/// Arrivals begun in one turn, so that a worker that is behind still serves its clients.
+const BATCH: u32 = 64;
+
+impl Worker {
+    /// The agent's number of a client of this worker.
+    pub(super) fn index(&self, at: usize) -> u64 {
+        self.share.first + at as u64 * self.share.stride
+    }
+
+    /// When a client of this worker was due to arrive.
+    pub(super) fn due_ns(&self, at: usize) -> u64 {
+        self.start_ns.saturating_add(self.shared.schedule.due_offset_ns(self.index(at)))
+    }
+
+    /// When the next client is due; never when all have come or there is no start yet.
+    pub(super) fn next_arrival_ns(&self) -> u64 {
+        let at = self.clients.len();
+        if at as u64 == self.share.clients { u64::MAX } else { self.due_ns(at) }
+    }
+
+    pub(super) fn begin_due_arrivals(&mut self, mut now: u64) {
+        for _ in 0..BATCH {
+            let due = self.next_arrival_ns();
+            if due > now {
+                return;
+            }
+            let lag = now - due;
+            self.latencies.arrival_lag.record(lag);
+            self.lag_max_ns = self.lag_max_ns.max(lag);
+            self.counters.attempted += 1;
+            self.begin_connect(now);
+            now = monotonic_ns();
+        }
+    }
+
+    /// Connects from the next source that is not busy. The walk through busy ones ends: each is tried once.
+    fn begin_connect(&mut self, now: u64) {
+        let at = self.clients.len();
+        let outcome = loop {
+            let Some((slot, source)) = self.shared.sources.take() else {
+                break Err(rustix::io::Errno::ADDRNOTAVAIL.raw_os_error());
+            };
+            match socket::begin_connect(source, self.shared.target.address) {
+                Ok((socket, is_connected)) => break Ok((slot, socket, is_connected)),
+                Err(socket::ConnectError::SourceBusy) => {}
+                Err(socket::ConnectError::Failed(errno)) => {
+                    self.shared.sources.give_back(slot);
+                    break Err(errno);
+                }
+            }
+        };
+        match outcome {
+            Ok((slot, socket, is_connected)) => {
+                let registered = self.register(&socket, at, is_connected);
+                self.clients.push(Client::connecting(socket, slot));
+                match registered {
+                    Err(errno) => self.lose(at, Kind::Connect, i64::from(errno)),
+                    Ok(()) if is_connected => self.connected(at),
+                    Ok(()) => self.connects.push(at, now),
+                }
+            }
+            Err(errno) => {
+                self.clients.push(Client::gone());
+                self.counters.fail(Kind::Connect, i64::from(errno));
+            }
+        }
+    }
+
+    fn register(&self, socket: &OwnedFd, at: usize, is_connected: bool) -> Result<(), i32> {
+        let interest = if is_connected { Interest::READABLE } else { Interest::WRITABLE };
+        let registered = self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), Token(at), interest);
+        registered.map_err(|error| error.raw_os_error().unwrap_or(0))
+    }
+
+    /// Changes what a client waits for. Errors count as the connection's.
+    pub(super) fn reregister(&mut self, at: usize, interest: Interest) {
+        let Some(socket) = &self.clients[at].socket else { return };
+        let changed = self.poll.registry().reregister(&mut SourceFd(&socket.as_raw_fd()), Token(at), interest);
+        if let Err(error) = changed {
+            self.lose_connection(at, error.raw_os_error().unwrap_or(0));
+        }
+    }
+
+    /// The connect ended, one way or the other.
+    pub(super) fn finish_connect(&mut self, at: usize) {
+        let Some(socket) = &self.clients[at].socket else { return };
+        match rustix::net::sockopt::socket_error(socket) {
+            Ok(Ok(())) => {
+                self.connected(at);
+                if self.clients[at].state == State::Upgrading && !self.clients[at].has_unsent() {
+                    self.reregister(at, Interest::READABLE);
+                }
+            }
+            Ok(Err(errno)) | Err(errno) => self.lose(at, Kind::Connect, i64::from(errno.raw_os_error())),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! From the connected socket to the answered join. Every stage's latency runs from the arrival's due time.
+
+use c2m_host::clock::monotonic_ns;
+use c2m_protocol::frame::{self, Data, OpCode};
+use c2m_protocol::handshake::{self, ClientError, ClientHead};
+
+use super::Worker;
+use super::client::State;
+use crate::stats::Kind;
+use crate::wire;
+
+impl Worker {
+    /// The TCP connection stands: the upgrade request goes out at once.
+    pub(super) fn connected(&mut self, at: usize) {
+        let now = monotonic_ns();
+        self.counters.tcp_connected += 1;
+        self.latencies.connect.record_span(self.due_ns(at), now);
+        self.clients[at].state = State::Upgrading;
+        self.upgrades.push(at, now);
+        let nonce = wire::nonce(self.shared.seed, self.index(at));
+        let target = &self.shared.target;
+        handshake::write_client_request(&mut self.out, &target.host, &target.path_and_query, nonce, None);
+        self.write_out(at);
+    }
+
+    /// Bytes came, in any stage.
+    pub(super) fn received(&mut self, at: usize, bytes: &mut [u8]) {
+        match self.clients[at].state {
+            State::Upgrading => self.read_upgrade(at, bytes),
+            State::Joining | State::Joined => self.read_frames(at, bytes),
+            State::Connecting | State::Gone => {}
+        }
+    }
+
+    fn read_upgrade(&mut self, at: usize, bytes: &mut [u8]) {
+        let nonce = wire::nonce(self.shared.seed, self.index(at));
+        let mut joined_up = Vec::new();
+        let input = match self.clients[at].rest.as_deref_mut() {
+            Some(rest) if !rest.head.is_empty() => {
+                joined_up = std::mem::take(&mut rest.head);
+                joined_up.extend_from_slice(bytes);
+                &mut joined_up[..]
+            }
+            _ => bytes,
+        };
+        match handshake::parse_client_response(input, nonce, None) {
+            Ok(ClientHead::Incomplete) => self.clients[at].rest().head = input.to_vec(),
+            Ok(ClientHead::Upgraded { consumed }) => {
+                self.clients[at].settle_rest();
+                self.upgraded(at);
+                self.read_frames(at, &mut input[consumed..]);
+            }
+            Err(error) => {
+                let (kind, code) = handshake_failure(&error);
+                self.lose(at, kind, code);
+            }
+        }
+    }
+
+    /// The connection speaks WebSocket: the join goes out at once.
+    fn upgraded(&mut self, at: usize) {
+        let now = monotonic_ns();
+        self.counters.upgraded += 1;
+        self.latencies.upgrade.record_span(self.due_ns(at), now);
+        self.clients[at].state = State::Joining;
+        self.joins.push(at, now);
+        self.text.clear();
+        self.shared.target.write_join(&mut self.text, self.index(at));
+        self.send_text(at);
+    }
+
+    /// The join was answered.
+    pub(super) fn join_answered(&mut self, at: usize, ok: bool) {
+        let client = &mut self.clients[at];
+        if client.state != State::Joining {
+            return;
+        }
+        if !ok {
+            self.lose(at, Kind::JoinRejected, 0);
+            return;
+        }
+        let now = monotonic_ns();
+        client.state = State::Joined;
+        self.ledger.join(&mut client.seen, now);
+        self.counters.joined += 1;
+        self.counters.live += 1;
+        self.latencies.join.record_span(self.due_ns(at), now);
+        self.heartbeats.begin(&mut self.clients, at, now);
+    }
+
+    /// Sends `text` as one masked frame.
+    pub(super) fn send_text(&mut self, at: usize) {
+        let mask = self.masks.next();
+        frame::encode(&mut self.out, OpCode::Data(Data::Text), &self.text, Some(mask));
+        self.write_out(at);
+    }
+}
+
+/// Kind and code of a handshake that the client must not go on with.
+pub(crate) fn handshake_failure(error: &ClientError) -> (Kind, i64) {
+    match error {
+        ClientError::Refused { status } => (Kind::HttpRefused, i64::from(*status)),
+        ClientError::BadAccept => (Kind::HandshakeAccept, 0),
+        ClientError::UnofferedExtension => (Kind::HandshakeExtension, 0),
+        ClientError::UnofferedSubprotocol => (Kind::HandshakeSubprotocol, 0),
+        ClientError::TooLarge | ClientError::Malformed | ClientError::NotAnUpgrade => (Kind::HandshakeMalformed, 0),
+    }
+}

@@ -1,0 +1,213 @@
+//! Heartbeats: a client's *k*-th is due at its join plus *k* intervals. The interval and the timeout are the same for
+//! every client, so two queues do for timers, at four bytes per client at rest.
+
+use std::collections::VecDeque;
+
+use c2m_host::clock::monotonic_ns;
+
+use super::Worker;
+use super::client::{Client, State};
+use crate::stats::Kind;
+
+/// Longest interval: due times are kept as wrapping microseconds, whose order is known over 35 minutes.
+pub(crate) const INTERVAL_MAX_MS: u64 = 30 * 60 * 1000;
+
+/// Heartbeats sent in one turn, so that a worker that is behind still serves its clients.
+const BATCH: usize = 256;
+const KEPT_ENTRIES: usize = 1024;
+
+/// Who sends the next heartbeat, and who waits for an answer.
+#[derive(Debug)]
+pub(super) struct Heartbeats {
+    /// 0: none.
+    interval_us: u32,
+    timeout_ns: u64,
+    measure_from_us: Option<u32>,
+    /// Joined clients by due time, and some that are gone.
+    due: VecDeque<u32>,
+    unanswered: VecDeque<Unanswered>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Unanswered {
+    since_ns: u64,
+    client: u32,
+    beat: u16,
+}
+
+/// Wrapping microseconds; differences are exact and signed.
+fn to_us(ns: u64) -> u32 {
+    (ns / 1000) as u32
+}
+
+/// Nanoseconds from `from` to `to`; none when it is negative.
+fn since(from_us: u32, to_us: u32) -> Option<u64> {
+    u64::try_from(to_us.wrapping_sub(from_us) as i32).ok().map(|us| us * 1000)
+}
+
+impl Heartbeats {
+    pub(super) fn new(interval_ns: u64, timeout_ns: u64) -> Self {
+        Self {
+            interval_us: to_us(interval_ns),
+            timeout_ns,
+            measure_from_us: None,
+            due: VecDeque::new(),
+            unanswered: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn measure_from(&mut self, ns: u64) {
+        self.measure_from_us = Some(to_us(ns));
+    }
+
+    /// A client was joined.
+    pub(super) fn begin(&mut self, clients: &mut [Client], at: usize, now_ns: u64) {
+        clients[at].beat_us = to_us(now_ns);
+        if self.interval_us > 0 {
+            if self.due.is_empty() {
+                self.due.reserve_exact(clients.len());
+            }
+            self.due.push_back(at as u32);
+        }
+    }
+
+    /// When the next heartbeat is due or may expire.
+    pub(super) fn next_ns(&self, clients: &[Client], now_ns: u64) -> u64 {
+        let due = self.due.front().map_or(u64::MAX, |&at| {
+            let due_us = clients[at as usize].beat_us.wrapping_add(self.interval_us);
+            now_ns + since(to_us(now_ns), due_us).unwrap_or(0)
+        });
+        due.min(self.unanswered.front().map_or(u64::MAX, |waiting| waiting.since_ns + self.timeout_ns))
+    }
+
+    /// The next client whose heartbeat is due, and since how long.
+    fn pop_due(&mut self, clients: &[Client], now_ns: u64) -> Option<(usize, u64)> {
+        while let Some(&at) = self.due.front() {
+            let client = &clients[at as usize];
+            if client.state != State::Joined {
+                self.due.pop_front();
+                continue;
+            }
+            let lag = since(client.beat_us.wrapping_add(self.interval_us), to_us(now_ns))?;
+            self.due.pop_front();
+            return Some((at as usize, lag));
+        }
+        None
+    }
+
+    /// The next client that has waited too long for an answer.
+    fn pop_expired(&mut self, clients: &mut [Client], now_ns: u64) -> Option<usize> {
+        while let Some(&waiting) = self.unanswered.front() {
+            let client = &mut clients[waiting.client as usize];
+            let is_answered = client.beats_answered.wrapping_sub(waiting.beat) as i16 >= 0;
+            if client.state == State::Joined && !is_answered {
+                if waiting.since_ns + self.timeout_ns > now_ns {
+                    return None;
+                }
+                if std::mem::take(&mut client.heard) {
+                    // A ping or pong showed that the server lives; the heartbeat gets one more timeout (C09).
+                    self.unanswered.push_back(Unanswered { since_ns: now_ns, ..waiting });
+                } else {
+                    self.unanswered.pop_front();
+                    return Some(waiting.client as usize);
+                }
+            }
+            self.unanswered.pop_front();
+        }
+        if self.unanswered.capacity() > KEPT_ENTRIES {
+            self.unanswered = VecDeque::new();
+        }
+        None
+    }
+}
+
+impl Worker {
+    pub(super) fn send_due_heartbeats(&mut self, now: u64) {
+        for _ in 0..BATCH {
+            let Some((at, lag_ns)) = self.heartbeats.pop_due(&self.clients, now) else { return };
+            self.latencies.heartbeat_lag.record(lag_ns);
+            let client = &mut self.clients[at];
+            client.beat_us = client.beat_us.wrapping_add(self.heartbeats.interval_us);
+            client.beats = client.beats.wrapping_add(1);
+            client.heard = false;
+            let beat = client.beats;
+            self.counters.heartbeats += 1;
+            self.heartbeats.due.push_back(at as u32);
+            let waiting = Unanswered { since_ns: monotonic_ns(), client: at as u32, beat };
+            self.heartbeats.unanswered.push_back(waiting);
+            self.text.clear();
+            // The join has ref 1.
+            self.shared.target.write_heartbeat(&mut self.text, u32::from(beat) + 1);
+            self.send_text(at);
+        }
+    }
+
+    /// A reply on the topic of heartbeats came. Only one that names a heartbeat not yet answered counts (C08).
+    pub(super) fn heartbeat_answered(&mut self, at: usize, number: u32) {
+        let client = &mut self.clients[at];
+        let Some(beat) = number.checked_sub(1).and_then(|beat| u16::try_from(beat).ok()) else { return };
+        let behind = client.beats.wrapping_sub(beat);
+        let is_new = beat.wrapping_sub(client.beats_answered) as i16 > 0;
+        if client.state != State::Joined || !is_new || (behind as i16) < 0 {
+            return;
+        }
+        client.beats_answered = beat;
+        self.counters.heartbeat_replies += 1;
+        let due_us = client.beat_us.wrapping_sub(u32::from(behind).wrapping_mul(self.heartbeats.interval_us));
+        let Some(latency) = since(due_us, to_us(monotonic_ns())) else { return };
+        let is_ramp = self.heartbeats.measure_from_us.is_some_and(|from| since(from, due_us).is_none());
+        let latencies = &mut self.latencies;
+        let recorder = if is_ramp { &mut latencies.heartbeat_ramp } else { &mut latencies.heartbeat };
+        recorder.record(latency);
+    }
+
+    pub(super) fn expire_heartbeats(&mut self, now: u64) {
+        while let Some(at) = self.heartbeats.pop_expired(&mut self.clients, now) {
+            self.lose(at, Kind::HeartbeatTimeout, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined() -> Client {
+        Client { state: State::Joined, ..Client::gone() }
+    }
+
+    #[test]
+    fn due_times_step_by_the_interval_across_the_wrap_of_the_clock() {
+        let begin_ns = (u64::from(u32::MAX) - 500_000) * 1000;
+        let mut heartbeats = Heartbeats::new(1_000_000_000, 1);
+        let mut clients = vec![joined()];
+        heartbeats.begin(&mut clients, 0, begin_ns);
+        assert_eq!(heartbeats.next_ns(&clients, begin_ns), begin_ns + 1_000_000_000);
+        assert_eq!(heartbeats.pop_due(&clients, begin_ns + 999_999_000), None);
+        assert_eq!(heartbeats.pop_due(&clients, begin_ns + 1_000_005_000), Some((0, 5_000)));
+    }
+
+    #[test]
+    fn without_an_interval_nobody_is_queued() {
+        let mut heartbeats = Heartbeats::new(0, 1);
+        heartbeats.begin(&mut [joined()], 0, 5);
+        assert_eq!(heartbeats.next_ns(&[], 5), u64::MAX);
+    }
+
+    /// C08 and C09: an unanswered heartbeat ends a client one timeout after it was sent, unless a control frame came.
+    #[test]
+    fn an_unanswered_heartbeat_expires_and_an_answered_one_does_not() {
+        let mut heartbeats = Heartbeats::new(1_000_000_000, 100);
+        let mut clients = vec![joined(), joined(), joined()];
+        for (at, client) in clients.iter_mut().enumerate() {
+            client.beats = 1;
+            heartbeats.unanswered.push_back(Unanswered { since_ns: 10 + at as u64, client: at as u32, beat: 1 });
+        }
+        assert_eq!(heartbeats.pop_expired(&mut clients, 109), None);
+        clients[0].beats_answered = 1;
+        clients[1].heard = true;
+        assert_eq!(heartbeats.pop_expired(&mut clients, 112), Some(2));
+        assert_eq!(heartbeats.pop_expired(&mut clients, 211), None);
+        assert_eq!(heartbeats.pop_expired(&mut clients, 212), Some(1), "one timeout after the control frame was noted");
+    }
+}

@@ -1,0 +1,75 @@
+//! Stage timeouts. A stage's timeout is the same for every client, so the order of beginning is the order of expiry and a
+//! queue does for a timer. Owned by a worker.
+
+use std::collections::VecDeque;
+
+use super::client::{Client, State};
+
+/// Largest capacity that an empty queue keeps.
+const KEPT_ENTRIES: usize = 1024;
+
+/// Clients in one stage, by when they entered it.
+#[derive(Debug)]
+pub(super) struct StageQueue {
+    stage: State,
+    timeout_ns: u64,
+    /// Time of entry and number of the client.
+    entries: VecDeque<(u64, u32)>,
+}
+
+impl StageQueue {
+    pub(super) fn new(stage: State, timeout_ns: u64) -> Self {
+        Self { stage, timeout_ns, entries: VecDeque::new() }
+    }
+
+    /// A client enters the stage.
+    pub(super) fn push(&mut self, client: usize, now_ns: u64) {
+        self.entries.push_back((now_ns, client as u32));
+    }
+
+    /// The next client that is still in the stage and has been for too long.
+    pub(super) fn pop_expired(&mut self, clients: &[Client], now_ns: u64) -> Option<usize> {
+        while let Some(&(since_ns, client)) = self.entries.front() {
+            let client = client as usize;
+            if clients[client].state != self.stage {
+                self.entries.pop_front();
+            } else if since_ns + self.timeout_ns <= now_ns {
+                self.entries.pop_front();
+                return Some(client);
+            } else {
+                return None;
+            }
+        }
+        if self.entries.capacity() > KEPT_ENTRIES {
+            self.entries = VecDeque::new();
+        }
+        None
+    }
+
+    /// When the next one may expire.
+    pub(super) fn next_ns(&self) -> u64 {
+        self.entries.front().map_or(u64::MAX, |&(since_ns, _)| since_ns + self.timeout_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_clients_still_in_the_stage_expire_and_in_order() {
+        let mut clients: Vec<Client> = (0..3).map(|_| Client::gone()).collect();
+        clients.iter_mut().for_each(|client| client.state = State::Upgrading);
+        let mut queue = StageQueue::new(State::Upgrading, 10);
+        for client in 0..3 {
+            queue.push(client, 100 + client as u64);
+        }
+        assert_eq!((queue.next_ns(), queue.pop_expired(&clients, 109)), (110, None));
+        clients[0].state = State::Joining;
+        assert_eq!(queue.pop_expired(&clients, 111), Some(1));
+        clients[1].state = State::Gone;
+        assert_eq!(queue.pop_expired(&clients, 111), None);
+        assert_eq!(queue.pop_expired(&clients, 112), Some(2));
+        assert_eq!((queue.pop_expired(&clients, 999), queue.next_ns()), (None, u64::MAX));
+    }
+}
