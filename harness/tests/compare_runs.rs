@@ -142,7 +142,9 @@ fn unmatched_and_failed_points_are_listed() {
 fn other_payloads_make_deliveries_not_comparable() {
     let (dir, _) = run(&small(), &draw_support::record());
     let mut rows: Vec<PointRow> = table::read(dir.path()).unwrap();
-    rows.iter_mut().for_each(|p| p.payload_bytes = Some(1024));
+    for row in &mut rows {
+        row.payload_bytes = Some(1024);
+    }
     draw_support::put(dir.path(), &rows);
     let (_a, a) = run(&small(), &draw_support::record());
     let comparison = compare::compare(&a, &RunDir::load(dir.path()).unwrap());

@@ -92,7 +92,7 @@ impl Processes {
     /// Reads who is whose child. Tasks are left out: each would show up as a process with the whole process's memory.
     fn scan(&mut self) {
         let begin = clock::monotonic_ns();
-        let kind = ProcessRefreshKind::nothing().with_tasks();
+        let kind = ProcessRefreshKind::nothing().without_tasks();
         let Some(system) = &mut self.system else { return };
         system.refresh_processes_specifics(ProcessesToUpdate::All, true, kind);
         self.children.clear();
@@ -119,7 +119,7 @@ impl Processes {
 
     fn refresh_memory(&mut self, pids: &[u32]) {
         let pids: Vec<Pid> = pids.iter().map(|pid| Pid::from_u32(*pid)).collect();
-        let kind = ProcessRefreshKind::nothing().with_memory().with_tasks();
+        let kind = ProcessRefreshKind::nothing().with_memory().without_tasks();
         if let Some(system) = &mut self.system {
             system.refresh_processes_specifics(ProcessesToUpdate::Some(&pids), true, kind);
         }

@@ -109,7 +109,7 @@ impl Worker {
             connects: StageQueue::new(State::Connecting, timing.connect_timeout_ns),
             upgrades: StageQueue::new(State::Upgrading, timing.upgrade_timeout_ns),
             joins: StageQueue::new(State::Joining, timing.join_timeout_ns),
-            heartbeats: Heartbeats::new(timing.heartbeat_interval_ns, timing.heartbeat_timeout_ns),
+            heartbeats: Heartbeats::new(timing.heartbeat_interval_ns, timing.heartbeat_timeout_ns, share.clients),
             publisher: share.publishes.then(Publisher::default),
             counters: Counters::default(),
             latencies: Latencies::default(),

@@ -1,0 +1,413 @@
+//! Observers: full clients of another author's making (tokio-tungstenite), which check every broadcast byte for byte by
+//! making its payload again from its stamp. All observers of an agent share one thread, one ledger and one board.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use c2m_host::clock::monotonic_ns;
+use c2m_protocol::stamp::Stamp;
+use c2m_schema::control::BroadcastPlan;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::agent::Shared;
+use crate::ledger::{Ledger, Seen};
+use crate::stats::{Board, Counters, Final, Kind, Latencies};
+use crate::target::Answer;
+use crate::worker::{BAD_MESSAGE, Command, ConnectError, NO_STATUS, bound};
+
+/// Between publications of counters and ledger.
+const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+/// How long an observer may take to close.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
+
+/// How an observer ended: kind and code.
+type Failure = (Kind, i64);
+type Socket = WebSocketStream<TcpStream>;
+
+/// What all observers share, on their one thread.
+#[derive(Default)]
+struct Account {
+    counters: Counters,
+    latencies: Latencies,
+    ledger: Ledger,
+    lag_max_ns: u64,
+    foreign: u64,
+    gapped: u64,
+    observed: u64,
+    mismatch: u64,
+}
+
+/// What observers are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Waiting,
+    Started { start_ns: u64 },
+    Closing,
+}
+
+/// Runs observers `first..first + count` of the agent until told to close. Errors: the runtime can't start.
+pub(crate) fn run(
+    shared: Arc<Shared>,
+    board: &Board,
+    first: u64,
+    count: u64,
+    commands: mpsc::UnboundedReceiver<Command>,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let account = Rc::new(RefCell::new(Account { ledger: Ledger::new(), ..Account::default() }));
+    let tasks = tokio::task::LocalSet::new();
+    let (phase, phases) = watch::channel(Phase::Waiting);
+    let mut observers = Vec::new();
+    for index in first..first + count {
+        let observer = Observer {
+            shared: Arc::clone(&shared),
+            account: Rc::clone(&account),
+            phases: phases.clone(),
+            index,
+            due_ns: 0,
+            seen: Seen::default(),
+        };
+        observers.push(tasks.spawn_local(observer.live()));
+    }
+    tasks.block_on(&runtime, async {
+        command(&shared, board, &account, &phase, commands).await;
+        let close = async {
+            for observer in observers {
+                // An observer that panicked has nothing to close.
+                let _ = observer.await;
+            }
+        };
+        let _ = timeout(CLOSE_WAIT, close).await;
+    });
+    Ok(())
+}
+
+/// Follows commands and publishes until the end.
+async fn command(
+    shared: &Shared,
+    board: &Board,
+    account: &RefCell<Account>,
+    phase: &watch::Sender<Phase>,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+) {
+    loop {
+        match timeout(PUBLISH_EVERY, commands.recv()).await {
+            Ok(Some(Command::Start { start_ns })) => {
+                phase.send_replace(Phase::Started { start_ns });
+            }
+            Ok(Some(Command::Measure(plan))) => {
+                let mut account = account.borrow_mut();
+                account.latencies.begin_measure();
+                account.ledger.advance(monotonic_ns());
+                account.ledger.begin(plan);
+            }
+            Ok(Some(Command::Freeze(to))) => finish(shared, board, &mut account.borrow_mut(), &to),
+            Ok(Some(Command::Close { .. }) | None) => {
+                phase.send_replace(Phase::Closing);
+                return;
+            }
+            Err(_) => publish(shared, board, &mut account.borrow_mut()),
+        }
+    }
+}
+
+fn publish(shared: &Shared, board: &Board, account: &mut Account) {
+    account.ledger.advance(monotonic_ns());
+    if account.ledger.has_changed() {
+        shared.aggregate.absorb(&mut account.ledger);
+    }
+    board.publish(&account.counters, std::mem::take(&mut account.lag_max_ns));
+}
+
+fn finish(shared: &Shared, board: &Board, account: &mut Account, to: &Sender<Final>) {
+    publish(shared, board, account);
+    let known = Final {
+        counters: account.counters.clone(),
+        latencies: account.latencies.clone(),
+        late: account.ledger.late(),
+        foreign: account.foreign,
+        gapped: account.gapped,
+        observed: account.observed,
+        observed_mismatch: account.mismatch,
+    };
+    // The main thread waits for it, unless it has gone itself.
+    let _ = to.send(known);
+}
+
+struct Observer {
+    shared: Arc<Shared>,
+    account: Rc<RefCell<Account>>,
+    phases: watch::Receiver<Phase>,
+    index: u64,
+    due_ns: u64,
+    seen: Seen,
+}
+
+impl Observer {
+    async fn live(mut self) {
+        let Some(start_ns) = self.started().await else { return };
+        self.due_ns = start_ns.saturating_add(self.shared.schedule.due_offset_ns(self.index));
+        if self.closes_within(until(self.due_ns)).await {
+            return;
+        }
+        let begun_ns = monotonic_ns();
+        let lag_ns = begun_ns - self.due_ns;
+        self.with(|account| {
+            account.counters.attempted += 1;
+            account.latencies.arrival_lag.record(lag_ns);
+            account.lag_max_ns = account.lag_max_ns.max(lag_ns);
+        });
+        let ended = match self.connect().await {
+            Ok(mut socket) => match self.join(&mut socket).await {
+                Ok(()) => self.stay(&mut socket).await.map(|()| socket),
+                Err(failure) => Err(failure),
+            },
+            Err(failure) => Err(failure),
+        };
+        match ended {
+            Ok(mut socket) => {
+                let _ = timeout(CLOSE_WAIT, socket.close(None)).await;
+            }
+            Err((kind, code)) => self.lose(kind, code),
+        }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Account) -> T) -> T {
+        work(&mut self.account.borrow_mut())
+    }
+
+    async fn started(&mut self) -> Option<u64> {
+        match *self.phases.wait_for(|phase| *phase != Phase::Waiting).await.ok()? {
+            Phase::Started { start_ns } => Some(start_ns),
+            _ => None,
+        }
+    }
+
+    /// Waits, and tells whether the end came first.
+    async fn closes_within(&mut self, wait: Duration) -> bool {
+        timeout(wait, self.phases.wait_for(|phase| *phase == Phase::Closing)).await.is_ok()
+    }
+
+    async fn connect(&self) -> Result<Socket, Failure> {
+        let timing = self.shared.timing;
+        let connect = timeout(Duration::from_nanos(timing.connect_timeout_ns), self.connect_tcp()).await;
+        let stream = connect.map_err(|_| (Kind::ConnectTimeout, 0))??;
+        self.with(|account| {
+            account.counters.tcp_connected += 1;
+            account.latencies.connect.record_span(self.due_ns, monotonic_ns());
+        });
+        let target = &self.shared.target;
+        let url = format!("ws://{}{}", target.host, target.path_and_query);
+        let upgrade = timeout(Duration::from_nanos(timing.upgrade_timeout_ns), client_async(url, stream)).await;
+        let (socket, _) = upgrade.map_err(|_| (Kind::UpgradeTimeout, 0))?.map_err(|error| upgrade_failure(&error))?;
+        self.with(|account| {
+            account.counters.upgraded += 1;
+            account.latencies.upgrade.record_span(self.due_ns, monotonic_ns());
+        });
+        Ok(socket)
+    }
+
+    async fn connect_tcp(&self) -> Result<TcpStream, Failure> {
+        loop {
+            let busy = rustix::io::Errno::ADDRNOTAVAIL.raw_os_error();
+            let (_, source) = self.shared.sources.take().ok_or((Kind::Connect, i64::from(busy)))?;
+            let socket = match bound(source) {
+                Ok(socket) => socket,
+                Err(ConnectError::SourceBusy) => continue,
+                Err(ConnectError::Failed(errno)) => return Err((Kind::Connect, i64::from(errno))),
+            };
+            let socket = tokio::net::TcpSocket::from_std_stream(socket.into());
+            match socket.connect(self.shared.target.address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) if error.raw_os_error() == Some(busy) => {}
+                Err(error) => return Err((Kind::Connect, errno_of(&error))),
+            }
+        }
+    }
+
+    async fn join(&mut self, socket: &mut Socket) -> Result<(), Failure> {
+        let mut text = Vec::new();
+        self.shared.target.write_join(&mut text, self.index);
+        self.send(socket, text).await?;
+        let join_timeout = Duration::from_nanos(self.shared.timing.join_timeout_ns);
+        let answered = async {
+            loop {
+                if let Some(ok) = self.next(socket).await? {
+                    return if ok { Ok(()) } else { Err((Kind::JoinRejected, 0)) };
+                }
+            }
+        };
+        timeout(join_timeout, answered).await.map_err(|_| (Kind::JoinTimeout, 0))?
+    }
+
+    /// Reads one message. Gives the join's answer when it is that.
+    async fn next(&mut self, socket: &mut Socket) -> Result<Option<bool>, Failure> {
+        let message = socket.next().await.unwrap_or(Err(Error::ConnectionClosed));
+        let now = monotonic_ns();
+        match message.map_err(|error| self.connection_failure(&error))? {
+            Message::Text(text) => {
+                self.with(|account| account.counters.bytes_in += text.len() as u64);
+                match self.shared.target.read(&text).map_err(|_| (Kind::ProtocolError, i64::from(BAD_MESSAGE)))? {
+                    Answer::Join { ok } => {
+                        if ok {
+                            self.joined(now);
+                        }
+                        return Ok(Some(ok));
+                    }
+                    Answer::Ended if self.is_joined() => return Err((Kind::ChannelClosed, 0)),
+                    Answer::Ended => return Err((Kind::JoinRejected, 0)),
+                    Answer::Topic { payload } => self.check(payload, now),
+                    Answer::Heartbeat { .. } => self.with(|account| account.counters.heartbeat_replies += 1),
+                    Answer::Push { .. } | Answer::Other => {}
+                }
+            }
+            Message::Close(frame) => {
+                let code = frame.map_or(NO_STATUS, |frame| u16::from(frame.code));
+                let kind = if self.is_joined() { Kind::Closed } else { Kind::JoinClosed };
+                return Err((kind, i64::from(code)));
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn joined(&mut self, now: u64) {
+        let mut account = self.account.borrow_mut();
+        account.ledger.join(&mut self.seen, now);
+        account.counters.joined += 1;
+        account.counters.live += 1;
+        account.latencies.join.record_span(self.due_ns, now);
+    }
+
+    fn is_joined(&self) -> bool {
+        self.seen.is_joined()
+    }
+
+    /// A message on the topic: of the plan, it is a delivery, and its payload must be what its stamp makes.
+    fn check(&mut self, payload: &str, now: u64) {
+        let mut account = self.account.borrow_mut();
+        let stamp = Stamp::find(payload).filter(|stamp| account.ledger.is_planned(stamp.sequence, stamp.due_ns));
+        let (Some(stamp), Some(payload_bytes)) = (stamp, account.ledger.plan().map(payload_bytes)) else {
+            account.foreign += 1;
+            return;
+        };
+        let mut published = Vec::with_capacity(payload_bytes);
+        stamp.encode(&mut published, payload_bytes);
+        account.observed += 1;
+        account.mismatch += u64::from(published != payload.as_bytes());
+        account.counters.deliveries += 1;
+        account.ledger.deliver(&mut self.seen, stamp.sequence, stamp.sent_ns, now);
+    }
+
+    /// Receives and sends heartbeats until the end. Errors: the client is lost.
+    async fn stay(&mut self, socket: &mut Socket) -> Result<(), Failure> {
+        let timing = self.shared.timing;
+        let joined_ns = monotonic_ns();
+        let (mut beats, mut waiting_since) = (0u64, None::<u64>);
+        let mut phases = self.phases.clone();
+        loop {
+            let replies_before = self.with(|account| account.counters.heartbeat_replies);
+            let beat_ns = match timing.heartbeat_interval_ns {
+                0 => u64::MAX,
+                interval_ns => joined_ns + (beats + 1) * interval_ns,
+            };
+            let expires_ns = waiting_since.map_or(u64::MAX, |since| since + timing.heartbeat_timeout_ns);
+            tokio::select! {
+                read = self.next(socket) => {
+                    read?;
+                    if self.with(|account| account.counters.heartbeat_replies) > replies_before {
+                        waiting_since = None;
+                        self.record_heartbeat(joined_ns + beats * timing.heartbeat_interval_ns);
+                    }
+                }
+                () = sleep(until(beat_ns)) => {
+                    beats += 1;
+                    waiting_since = waiting_since.or(Some(monotonic_ns()));
+                    self.with(|account| {
+                        account.counters.heartbeats += 1;
+                        account.latencies.heartbeat_lag.record_span(beat_ns, monotonic_ns());
+                    });
+                    let mut text = Vec::new();
+                    self.shared.target.write_heartbeat(&mut text, beats as u32 + 1);
+                    self.send(socket, text).await?;
+                }
+                () = sleep(until(expires_ns)) => return Err((Kind::HeartbeatTimeout, 0)),
+                _ = phases.wait_for(|phase| *phase == Phase::Closing) => return Ok(()),
+            }
+        }
+    }
+
+    fn record_heartbeat(&self, due_ns: u64) {
+        self.with(|account| {
+            let is_ramp = account.ledger.plan().is_some_and(|plan| due_ns < plan.first_due_ns);
+            let latencies = &mut account.latencies;
+            let recorder = if is_ramp { &mut latencies.heartbeat_ramp } else { &mut latencies.heartbeat };
+            recorder.record_span(due_ns, monotonic_ns());
+        });
+    }
+
+    async fn send(&self, socket: &mut Socket, text: Vec<u8>) -> Result<(), Failure> {
+        let text = String::from_utf8(text).expect("messages are JSON");
+        self.with(|account| account.counters.bytes_out += text.len() as u64);
+        socket.send(Message::text(text)).await.map_err(|error| self.connection_failure(&error))
+    }
+
+    fn connection_failure(&self, error: &Error) -> Failure {
+        match error {
+            Error::Io(error) if !self.is_joined() => (Kind::JoinClosed, errno_of(error)),
+            Error::Io(error) => (Kind::Reset, errno_of(error)),
+            Error::Utf8(_) => (Kind::ProtocolError, 1007),
+            Error::Capacity(_) => (Kind::ProtocolError, 1009),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) | Error::ConnectionClosed => {
+                (if self.is_joined() { Kind::Eof } else { Kind::JoinClosed }, 0)
+            }
+            _ => (Kind::ProtocolError, 1002),
+        }
+    }
+
+    fn lose(&self, kind: Kind, code: i64) {
+        let now = monotonic_ns();
+        self.with(|account| {
+            if self.is_joined() {
+                account.gapped += u64::from(account.ledger.has_gap(&self.seen));
+                account.ledger.drop_client(&self.seen, now);
+                account.counters.lose(kind, code);
+            } else {
+                account.counters.fail(kind, code);
+            }
+        });
+    }
+}
+
+fn payload_bytes(plan: &BroadcastPlan) -> usize {
+    plan.payload_bytes as usize
+}
+
+/// From now to a time of the monotonic clock; nothing when it is over.
+fn until(ns: u64) -> Duration {
+    Duration::from_nanos(ns.saturating_sub(monotonic_ns()))
+}
+
+fn errno_of(error: &std::io::Error) -> i64 {
+    i64::from(error.raw_os_error().unwrap_or(0))
+}
+
+fn upgrade_failure(error: &Error) -> Failure {
+    match error {
+        Error::Http(response) => (Kind::HttpRefused, i64::from(response.status().as_u16())),
+        Error::Io(error) => (Kind::UpgradeClosed, errno_of(error)),
+        Error::Protocol(ProtocolError::SecWebSocketAcceptKeyMismatch) => (Kind::HandshakeAccept, 0),
+        Error::Protocol(ProtocolError::HandshakeIncomplete) | Error::ConnectionClosed => (Kind::UpgradeClosed, 0),
+        Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => (Kind::HandshakeSubprotocol, 0),
+        _ => (Kind::HandshakeMalformed, 0),
+    }
+}
