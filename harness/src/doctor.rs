@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use c2m_schema::run::HostRecord;
 
-use crate::experiment::Experiment;
 use crate::experiment::load::{load, parse};
+use crate::experiment::{Counts, Experiment};
 use crate::ground::{self, Ground};
 use crate::preflight::{Have, Verdict, largest_that_fits, preflight, table};
 use crate::text::{bytes, count};
@@ -40,7 +40,7 @@ pub fn cli(args: &Args) -> anyhow::Result<ExitCode> {
     if args.experiment.is_none() {
         let largest = largest_that_fits(&e, &ground.have);
         println!("largest count of clients that fits: {}", count(largest));
-        e.clients.counts = crate::experiment::Counts::List(vec![largest.max(1), largest.max(1) * 2]);
+        e.clients.counts = Counts::List(vec![largest.max(1), largest.max(1) * 2]);
     }
     let checks = preflight(&e, &ground.have);
     print!("{}", table(&checks, false));
@@ -48,9 +48,9 @@ pub fn cli(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(if refused && args.experiment.is_some() { DOES_NOT_FIT } else { FITS }))
 }
 
-/// Stands for any experiment with the defaults.
+/// Stands for any experiment with the defaults. A large count, so that a namespace gets tables for large points.
 fn anything(overrides: &[String]) -> anyhow::Result<Experiment> {
-    let text = "question = \"How many clients fit this machine?\"\n[clients]\ncounts = \"auto\"\n";
+    let text = "question = \"How many clients fit this machine?\"\n[clients]\ncounts = [1_000_000]\n";
     Ok(parse("defaults", "defaults", text, overrides)?)
 }
 

@@ -151,6 +151,7 @@ fn have(root: &ProcRoot) -> Have {
         nofile_hard: nofile.hard,
         nr_open: root.read_sysctl_u64("fs.nr_open"),
         file_max: root.read_sysctl_u64("fs.file-max"),
+        file_max_exempt: is_administrator(root),
         files_open: word(root.read_sysctl("fs.file-nr"), 0).unwrap_or(0),
         ports: range,
         ports_reserved: ports_in_range - u64::from(ports::usable(range, &ports::reserved(root))),
@@ -177,6 +178,16 @@ fn word(text: Option<String>, index: usize) -> Option<u64> {
 
 fn read(path: &Path) -> Option<String> {
     std::fs::read_to_string(path).ok()
+}
+
+/// Whether the process may exceed `fs.file-max`: it has `CAP_SYS_ADMIN`, and in the first user namespace.
+fn is_administrator(root: &ProcRoot) -> bool {
+    const CAP_SYS_ADMIN: u32 = 21;
+    let status = read(&root.proc("self/status")).unwrap_or_default();
+    let effective = status.lines().find_map(|l| u64::from_str_radix(l.strip_prefix("CapEff:")?.trim(), 16).ok());
+    let map = read(&root.proc("self/uid_map")).unwrap_or_default();
+    let first = map.split_whitespace().eq(["0", "0", "4294967295"]);
+    first && effective.is_some_and(|bits| bits >> CAP_SYS_ADMIN & 1 == 1)
 }
 
 /// The limits of the process that `proc/self` stands for.

@@ -1,5 +1,7 @@
 //! From a definition to the points that are run. Pure.
 
+use std::fmt::Write as _;
+
 use crate::experiment::{Counts, Experiment};
 use crate::text::count;
 
@@ -69,7 +71,9 @@ pub fn resolve(e: &mut Experiment, room: Room) {
     if e.clients.counts == Counts::Auto {
         let least = u64::from(e.agents.count).max(e.clients.observers + 1);
         let mut counts = auto_counts(room);
-        counts.iter_mut().for_each(|n| *n = (*n).max(least));
+        for n in &mut counts {
+            *n = (*n).max(least);
+        }
         counts.dedup();
         e.clients.counts = Counts::List(counts);
     }
@@ -86,8 +90,9 @@ pub fn list(e: &Experiment) -> String {
     let mut text = format!("{}: {}\n", e.name, e.question);
     for point in points(e) {
         let variant = if point.variant.is_empty() { String::new() } else { format!(", {}", point.variant) };
-        text += &format!(
-            "point {}: {} clients{variant}, ramp {:.0} s, {} broadcasts of {} B every {:.1} s, {} repetition{}\n",
+        let _ = writeln!(
+            text,
+            "point {}: {} clients{variant}, ramp {:.0} s, {} broadcasts of {} B every {:.1} s, {} repetition{}",
             point.index,
             count(point.clients),
             e.arrival.seconds_for(point.clients),

@@ -21,6 +21,8 @@ pub struct Have {
     pub nr_open: Option<u64>,
     /// `fs.file-max`, files of the whole machine.
     pub file_max: Option<u64>,
+    /// Whether that limit does not bind this process, as it has the right to administrate the machine.
+    pub file_max_exempt: bool,
     /// Files open on the machine now.
     pub files_open: u64,
     /// First and last ephemeral port.

@@ -10,6 +10,7 @@ fn roomy() -> Have {
         nofile_hard: 1_048_576,
         nr_open: Some(1_048_576),
         file_max: Some(10_000_000),
+        file_max_exempt: false,
         files_open: 1_000,
         ports: (1024, 65535),
         ports_reserved: 0,
@@ -71,7 +72,7 @@ fn a_soft_limit_below_the_need_is_raised_and_not_refused() {
     assert_eq!(verdicts(&preflight(&plan("[10_000]", SHARED), &have)), [Verdict::Fits]);
 }
 
-/// C03 (c): 1 M fits with its spare, 2 M does not, and nr_open is why.
+/// C03 (c): 1 M fits with its spare, 2 M does not, and `nr_open` is why.
 #[test]
 fn the_step_across_nr_open_is_refused_by_its_name() {
     let points = preflight(&plan(SWEEP, SHARED), &roomy());
@@ -127,6 +128,10 @@ fn memory_files_and_threads_refuse_and_queues_and_hashes_warn() {
     let files = of(Have { file_max: Some(2_000_000), ..roomy() }, "files of the machine");
     assert_eq!(files.verdict, Verdict::Refuse);
     assert!(files.remedy[0].starts_with("sysctl -w fs.file-max="), "{files:?}");
+    assert_eq!(
+        of(Have { file_max: Some(2_000_000), file_max_exempt: true, ..roomy() }, "files of the machine").verdict,
+        Verdict::Fits
+    );
     let threads = of(Have { nofile_hard: 20_000, threads_left: Some(50), ..roomy() }, "threads");
     assert_eq!(threads.verdict, Verdict::Refuse);
     for (have, what, remedy) in [

@@ -39,9 +39,10 @@ struct Account {
     counters: Counters,
     latencies: Latencies,
     ledger: Ledger,
+    /// What each observer has got, and whether it is joined.
+    observers: Vec<(Seen, bool)>,
     lag_max_ns: u64,
     foreign: u64,
-    gapped: u64,
     observed: u64,
     mismatch: u64,
 }
@@ -63,18 +64,20 @@ pub(crate) fn run(
     commands: mpsc::UnboundedReceiver<Command>,
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let account = Rc::new(RefCell::new(Account { ledger: Ledger::new(), ..Account::default() }));
+    let observers = vec![(Seen::default(), false); count as usize];
+    let account = Rc::new(RefCell::new(Account { ledger: Ledger::new(), observers, ..Account::default() }));
     let tasks = tokio::task::LocalSet::new();
     let (phase, phases) = watch::channel(Phase::Waiting);
     let mut observers = Vec::new();
-    for index in first..first + count {
+    for at in 0..count {
         let observer = Observer {
             shared: Arc::clone(&shared),
             account: Rc::clone(&account),
             phases: phases.clone(),
-            index,
+            at: at as usize,
+            index: first + at,
             due_ns: 0,
-            seen: Seen::default(),
+            answered: 0,
         };
         observers.push(tasks.spawn_local(observer.live()));
     }
@@ -130,12 +133,13 @@ fn publish(shared: &Shared, board: &Board, account: &mut Account) {
 
 fn finish(shared: &Shared, board: &Board, account: &mut Account, to: &Sender<Final>) {
     publish(shared, board, account);
+    let joined = account.observers.iter().filter(|(_, is_joined)| *is_joined);
     let known = Final {
         counters: account.counters.clone(),
         latencies: account.latencies.clone(),
         late: account.ledger.late(),
         foreign: account.foreign,
-        gapped: account.gapped,
+        gapped: joined.filter(|(seen, _)| account.ledger.has_gap(seen)).count() as u64,
         observed: account.observed,
         observed_mismatch: account.mismatch,
     };
@@ -147,9 +151,12 @@ struct Observer {
     shared: Arc<Shared>,
     account: Rc<RefCell<Account>>,
     phases: watch::Receiver<Phase>,
+    /// Number among the observers, and among the agent's clients.
+    at: usize,
     index: u64,
     due_ns: u64,
-    seen: Seen,
+    /// Number of the newest heartbeat that was answered, from 1.
+    answered: u64,
 }
 
 impl Observer {
@@ -266,7 +273,8 @@ impl Observer {
                     Answer::Ended if self.is_joined() => return Err((Kind::ChannelClosed, 0)),
                     Answer::Ended => return Err((Kind::JoinRejected, 0)),
                     Answer::Topic { payload } => self.check(payload, now),
-                    Answer::Heartbeat { .. } => self.with(|account| account.counters.heartbeat_replies += 1),
+                    // The join has ref 1.
+                    Answer::Heartbeat { number } => self.heartbeat_answered(u64::from(number).saturating_sub(1)),
                     Answer::Push { .. } | Answer::Other => {}
                 }
             }
@@ -280,21 +288,31 @@ impl Observer {
         Ok(None)
     }
 
-    fn joined(&mut self, now: u64) {
-        let mut account = self.account.borrow_mut();
-        account.ledger.join(&mut self.seen, now);
-        account.counters.joined += 1;
-        account.counters.live += 1;
-        account.latencies.join.record_span(self.due_ns, now);
+    fn joined(&self, now: u64) {
+        self.with(|account| {
+            let (seen, is_joined) = &mut account.observers[self.at];
+            account.ledger.join(seen, now);
+            *is_joined = true;
+            account.counters.joined += 1;
+            account.counters.live += 1;
+            account.latencies.join.record_span(self.due_ns, now);
+        });
     }
 
     fn is_joined(&self) -> bool {
-        self.seen.is_joined()
+        self.with(|account| account.observers[self.at].1)
+    }
+
+    fn heartbeat_answered(&mut self, number: u64) {
+        if number > self.answered {
+            self.answered = number;
+            self.with(|account| account.counters.heartbeat_replies += 1);
+        }
     }
 
     /// A message on the topic: of the plan, it is a delivery, and its payload must be what its stamp makes.
-    fn check(&mut self, payload: &str, now: u64) {
-        let mut account = self.account.borrow_mut();
+    fn check(&self, payload: &str, now: u64) {
+        let account = &mut *self.account.borrow_mut();
         let stamp = Stamp::find(payload).filter(|stamp| account.ledger.is_planned(stamp.sequence, stamp.due_ns));
         let (Some(stamp), Some(payload_bytes)) = (stamp, account.ledger.plan().map(payload_bytes)) else {
             account.foreign += 1;
@@ -305,7 +323,7 @@ impl Observer {
         account.observed += 1;
         account.mismatch += u64::from(published != payload.as_bytes());
         account.counters.deliveries += 1;
-        account.ledger.deliver(&mut self.seen, stamp.sequence, stamp.sent_ns, now);
+        account.ledger.deliver(&mut account.observers[self.at].0, stamp.sequence, stamp.sent_ns, now);
     }
 
     /// Receives and sends heartbeats until the end. Errors: the client is lost.
@@ -315,7 +333,7 @@ impl Observer {
         let (mut beats, mut waiting_since) = (0u64, None::<u64>);
         let mut phases = self.phases.clone();
         loop {
-            let replies_before = self.with(|account| account.counters.heartbeat_replies);
+            let answered_before = self.answered;
             let beat_ns = match timing.heartbeat_interval_ns {
                 0 => u64::MAX,
                 interval_ns => joined_ns + (beats + 1) * interval_ns,
@@ -324,9 +342,9 @@ impl Observer {
             tokio::select! {
                 read = self.next(socket) => {
                     read?;
-                    if self.with(|account| account.counters.heartbeat_replies) > replies_before {
-                        waiting_since = None;
-                        self.record_heartbeat(joined_ns + beats * timing.heartbeat_interval_ns);
+                    if self.answered > answered_before {
+                        self.record_heartbeat(joined_ns + self.answered * timing.heartbeat_interval_ns);
+                        waiting_since = waiting_since.filter(|_| self.answered < beats);
                     }
                 }
                 () = sleep(until(beat_ns)) => {
@@ -377,9 +395,9 @@ impl Observer {
     fn lose(&self, kind: Kind, code: i64) {
         let now = monotonic_ns();
         self.with(|account| {
-            if self.is_joined() {
-                account.gapped += u64::from(account.ledger.has_gap(&self.seen));
-                account.ledger.drop_client(&self.seen, now);
+            let (seen, is_joined) = &mut account.observers[self.at];
+            if std::mem::take(is_joined) {
+                account.ledger.drop_client(seen, now);
                 account.counters.lose(kind, code);
             } else {
                 account.counters.fail(kind, code);

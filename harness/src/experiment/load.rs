@@ -142,7 +142,7 @@ fn place(file: &str, text: &str, offset: Option<usize>) -> String {
 }
 
 fn line_at(text: &str, offset: usize) -> usize {
-    text.as_bytes()[..offset.min(text.len())].iter().filter(|&&b| b == b'\n').count() + 1
+    text.get(..offset).unwrap_or(text).matches('\n').count() + 1
 }
 
 /// The dotted path of the key whose name or value holds `offset`.

@@ -146,7 +146,7 @@ impl Clients {
 }
 
 /// `[arrival]`: one rate, or phases of rates.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Arrival {
     /// Arrivals per second over all agents, until every client has arrived.
@@ -155,12 +155,6 @@ pub struct Arrival {
     /// Instead of one rate: rates one after the other; the last goes on until every client has arrived.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<ArrivalPhase>,
-}
-
-impl Default for Arrival {
-    fn default() -> Self {
-        Self { rate_per_s: None, phases: Vec::new() }
-    }
 }
 
 impl Arrival {

@@ -68,7 +68,7 @@ enum Value {
 
 struct Word {
     expecting: &'static str,
-    word: Option<&'static str>,
+    keyword: Option<&'static str>,
     list: bool,
 }
 
@@ -85,7 +85,7 @@ impl<'de> Visitor<'de> for Word {
         u64::try_from(v).map(Value::Number).map_err(|_| E::invalid_value(de::Unexpected::Signed(v), &self))
     }
     fn visit_str<E: de::Error>(self, v: &str) -> Result<Value, E> {
-        if Some(v) == self.word { Ok(Value::Word) } else { Err(E::invalid_value(de::Unexpected::Str(v), &self)) }
+        if Some(v) == self.keyword { Ok(Value::Word) } else { Err(E::invalid_value(de::Unexpected::Str(v), &self)) }
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         if !self.list {
@@ -101,7 +101,7 @@ impl<'de> Visitor<'de> for Word {
 
 impl<'de> Deserialize<'de> for Counts {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let word = Word { expecting: "a list of client counts or \"auto\"", word: Some("auto"), list: true };
+        let word = Word { expecting: "a list of client counts or \"auto\"", keyword: Some("auto"), list: true };
         Ok(match d.deserialize_any(word)? {
             Value::Number(n) => Self::List(vec![n]),
             Value::List(list) => Self::List(list),
@@ -121,7 +121,7 @@ impl Serialize for Counts {
 
 impl<'de> Deserialize<'de> for Payloads {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let word = Word { expecting: "a size in bytes or a list of sizes", word: None, list: true };
+        let word = Word { expecting: "a size in bytes or a list of sizes", keyword: None, list: true };
         Ok(match d.deserialize_any(word)? {
             Value::Number(n) => Self(vec![n]),
             Value::List(list) => Self(list),
@@ -141,7 +141,7 @@ impl Serialize for Payloads {
 
 impl<'de> Deserialize<'de> for Interval {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let word = Word { expecting: "milliseconds or \"auto\"", word: Some("auto"), list: false };
+        let word = Word { expecting: "milliseconds or \"auto\"", keyword: Some("auto"), list: false };
         Ok(match d.deserialize_any(word)? {
             Value::Number(ms) => Self::Ms(ms),
             Value::Word | Value::List(_) => Self::Auto,
@@ -160,7 +160,7 @@ impl Serialize for Interval {
 
 impl<'de> Deserialize<'de> for Joined {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let word = Word { expecting: "a number of clients or \"all\"", word: Some("all"), list: false };
+        let word = Word { expecting: "a number of clients or \"all\"", keyword: Some("all"), list: false };
         Ok(match d.deserialize_any(word)? {
             Value::Number(n) => Self::AtLeast(n),
             Value::Word | Value::List(_) => Self::All,

@@ -134,8 +134,16 @@ fn machine(point: &Point, have: &Have) -> Option<Check> {
         what: "files of the machine",
         need: count(need),
         have: format!("{} (fs.file-max)", count(most)),
-        verdict: if enough { Verdict::Fits } else { Verdict::Refuse },
-        note: if enough { String::new() } else { "both ends of each connection count".into() },
-        remedy: if enough { Vec::new() } else { vec![format!("sysctl -w fs.file-max={}", need.next_power_of_two())] },
+        verdict: if enough || have.file_max_exempt { Verdict::Fits } else { Verdict::Refuse },
+        note: match (enough, have.file_max_exempt) {
+            (true, _) => String::new(),
+            (false, true) => "does not bind a process with CAP_SYS_ADMIN".into(),
+            (false, false) => "both ends of each connection count".into(),
+        },
+        remedy: if enough || have.file_max_exempt {
+            Vec::new()
+        } else {
+            vec![format!("sysctl -w fs.file-max={}", need.next_power_of_two())]
+        },
     })
 }

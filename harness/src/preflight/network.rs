@@ -129,7 +129,7 @@ fn ehash(point: &Point, have: &Have) -> Option<Check> {
         remedy: if enough {
             Vec::new()
         } else {
-            vec!["isolate = \"netns\"".into(), format!("boot with thash_entries={wanted}")]
+            vec![format!("isolate = \"netns\", or boot with thash_entries={wanted}")]
         },
     })
 }

@@ -27,7 +27,9 @@ pub fn table(points: &[PointChecks], brief: bool) -> String {
     }
     if !remedies.is_empty() {
         line(&mut text, "what raises it:");
-        remedies.iter().for_each(|r| line(&mut text, &format!("  {r}")));
+        for remedy in remedies {
+            line(&mut text, &format!("  {remedy}"));
+        }
     }
     text
 }

@@ -38,8 +38,8 @@ impl Bounds {
         let closing = Duration::from_nanos(point.clients * CLOSE_NS_PER_CLIENT);
         Self {
             ready: Duration::from_secs(30),
-            answer: Duration::from_secs(60),
-            ramp: schedule * 4 + arrival + Duration::from_secs(60),
+            answer: Duration::from_mins(1),
+            ramp: schedule * 4 + arrival + Duration::from_mins(1),
             stall: arrival + Duration::from_secs_f64(2.0 / slowest) + Duration::from_secs(15),
             measured: Duration::from_secs(30) + closing,
             summary: Duration::from_secs(30) + closing,

@@ -3,6 +3,7 @@
 //! The calling thread is the controller. It enters the namespace before any other thread exists, starts the children
 //! (whose end with it depends on that) and waits for them. Other threads: one that samples, two per child that read.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,7 +70,7 @@ pub struct Args {
     /// Plain lines instead of a redrawn one
     #[arg(long)]
     pub no_tui: bool,
-    /// Where c2m-server and c2m-loadgen are [default: $C2M_BIN_DIR, or beside c2m]
+    /// Folder of the server and the load agent [default: `$C2M_BIN_DIR`, or beside this program]
     #[arg(long, value_name = "DIR")]
     pub bin_dir: Option<PathBuf>,
     /// Read facts about the machine below this directory instead of /
@@ -213,7 +214,7 @@ impl Run {
         self.store.put(PointRow { status: Status::Interrupted, reason: RUNNING.into(), ..running })?;
         let mut title = format!("point {}/{points}", point.index + 1);
         if experiment.measure.repetitions > 1 {
-            title += &format!(", repetition {}/{}", repetition_index + 1, experiment.measure.repetitions);
+            let _ = write!(title, ", repetition {}/{}", repetition_index + 1, experiment.measure.repetitions);
         }
         let task = Task {
             experiment,
@@ -251,11 +252,11 @@ fn outcome(title: &str, row: &PointRow) -> String {
     };
     let mut text = format!("{title}: {} clients {status}", count(row.clients_target));
     if !row.reason.is_empty() {
-        text += &format!(": {}", row.reason);
+        let _ = write!(text, ": {}", row.reason);
     }
     let mut add = |what: &str, value: Option<String>| {
         if let Some(value) = value {
-            text += &format!(", {what} {value}");
+            let _ = write!(text, ", {what} {value}");
         }
     };
     let ms = |ns: u64| format!("{:.1} ms", ns as f64 / 1e6);

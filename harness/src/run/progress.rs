@@ -3,6 +3,7 @@
 //! Cheap to clone; the controller sets what is shown and the threads that read logs print through it, so that a log line
 //! never tears the progress line.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -133,17 +134,17 @@ impl Meter {
 fn describe(s: &Shown) -> String {
     let mut text = format!("{} {}: {} of {} clients", s.title, s.phase, count(s.joined), count(s.target));
     if s.lost > 0 {
-        text += &format!(", {} lost", count(s.lost));
+        let _ = write!(text, ", {} lost", count(s.lost));
     }
     if s.phase == "ramp" && s.per_s > 0.0 {
         let left = s.target.saturating_sub(s.joined + s.lost) as f64 / s.per_s;
-        text += &format!(", {} per second, {left:.0} s to go", count(s.per_s as u64));
+        let _ = write!(text, ", {} per second, {left:.0} s to go", count(s.per_s as u64));
     }
     if let Some(rss) = s.server_rss_bytes {
-        text += &format!(", server {}", bytes(rss));
+        let _ = write!(text, ", server {}", bytes(rss));
     }
     if s.broadcasts.1 > 0 && matches!(s.phase, "measure" | "hold") {
-        text += &format!(", {} of {} broadcasts", s.broadcasts.0, s.broadcasts.1);
+        let _ = write!(text, ", {} of {} broadcasts", s.broadcasts.0, s.broadcasts.1);
     }
     text
 }

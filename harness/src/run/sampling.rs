@@ -21,7 +21,7 @@ use super::watch::Watch;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A reading of /proc takes milliseconds; on a machine that is starved of CPU, seconds.
-const ANSWER_MAX: Duration = Duration::from_secs(60);
+const ANSWER_MAX: Duration = Duration::from_mins(1);
 
 /// What rows say of the moment.
 #[derive(Clone, Debug, Default)]
@@ -159,7 +159,9 @@ impl Worker {
     fn sample(&mut self) -> anyhow::Result<Vec<SampleRow>> {
         let moment = lock(&self.moment).clone();
         let (mut rows, mut cores) = self.machine.read(&moment.processes);
-        rows.iter_mut().for_each(|row| moment.fill(row));
+        for row in &mut rows {
+            moment.fill(row);
+        }
         for core in &mut cores {
             (core.point, core.repetition) = (moment.point, moment.repetition);
         }

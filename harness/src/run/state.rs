@@ -23,26 +23,28 @@ pub(super) enum Halt {
     Interrupted(String),
 }
 
+/// How an end in order is described.
+const IN_ORDER: &str = "exit status 0";
+
 /// One child and what it has said beyond what is in [`Raw`].
 #[derive(Default)]
 pub(super) struct Slot {
-    pub child: Option<Box<dyn Child>>,
-    pub greeted: bool,
-    pub probed: bool,
-    pub drained: bool,
+    pub(super) child: Option<Box<dyn Child>>,
+    pub(super) greeted: bool,
+    pub(super) probed: bool,
     /// It ended; how.
-    pub ended: Option<String>,
+    pub(super) ended: Option<String>,
     /// It was asked to end.
-    pub asked_to_end: bool,
+    pub(super) asked_to_end: bool,
 }
 
 /// The children of one repetition.
 pub(super) struct State {
-    pub raw: Raw,
-    pub server: Slot,
-    pub agents: Vec<Slot>,
+    pub(super) raw: Raw,
+    pub(super) server: Slot,
+    pub(super) agents: Vec<Slot>,
     /// Lines that people should see.
-    pub notes: Vec<String>,
+    pub(super) notes: Vec<String>,
 }
 
 impl State {
@@ -78,7 +80,6 @@ impl State {
                 self.raw.server_stats = Some(stats);
             }
             ServerEvent::Drained { cut, .. } => {
-                self.server.drained = true;
                 if cut > 0 {
                     self.notes.push(format!("server cut {cut} connections at the end of its drain"));
                 }
@@ -134,27 +135,33 @@ impl State {
 
     fn exited(&mut self, who: Who, how: String, watch: &mut dyn Watch) -> Result<(), Halt> {
         watch.forget(who);
+        let asked = match who {
+            Who::Server => self.server.asked_to_end,
+            Who::Agent(i) => self.agents[i].asked_to_end,
+        };
+        if asked && !how.starts_with(IN_ORDER) {
+            self.notes.push(format!("{who} did not end in order ({how})"));
+        }
         let phase = self.raw.phase.name();
         match who {
             Who::Server => {
-                self.server.ended = Some(how.clone());
-                if self.server.asked_to_end {
-                    return Ok(());
+                let reason = format!("the server was lost in {phase} ({how})");
+                self.server.ended = Some(how);
+                match self.raw.ready {
+                    _ if asked => Ok(()),
+                    None => Err(Halt::Failed(reason)),
+                    Some(_) => Err(Halt::ServerLost(reason)),
                 }
-                if self.raw.ready.is_none() {
-                    return Err(Halt::Failed(format!("the server ended before it was ready ({how})")));
-                }
-                Err(Halt::ServerLost(format!("the server was lost in {phase} ({how})")))
             }
             Who::Agent(i) => {
-                self.agents[i].ended = Some(how.clone());
-                if self.agents[i].asked_to_end {
+                let reason = format!("agent {i} was lost in {phase} ({how})");
+                self.agents[i].ended = Some(how);
+                if asked {
                     return Ok(());
                 }
                 if self.raw.start_ns.is_none() {
-                    return Err(Halt::Failed(format!("agent {i} ended before the first arrival ({how})")));
+                    return Err(Halt::Failed(reason));
                 }
-                let reason = format!("agent {i} was lost in {phase} ({how})");
                 self.raw.agents[i].lost = Some(reason.clone());
                 // The first agent publishes: without it, or without any, there is nothing to measure.
                 if i == 0 || self.living().next().is_none() {

@@ -134,7 +134,9 @@ pub(super) fn totals(row: &mut PointRow, merged: &[Merged], raw: &Raw) {
     row.deliveries_missing = sum(&Merged::missing);
     row.deliveries_out_of_order = sum(&|m| m.out_of_order);
     let mut all = Recorder::new();
-    merged.iter().for_each(|m| all.merge(&m.from_due));
+    for m in merged {
+        all.merge(&m.from_due);
+    }
     row.delivery_p50_ns = all.quantile_ns(0.5);
     row.delivery_p99_ns = all.quantile_ns(0.99);
     row.delivery_max_ns = all.max_ns();

@@ -32,6 +32,11 @@ use heartbeat::Heartbeats;
 use publisher::Publisher;
 use queue::StageQueue;
 
+pub(crate) use handshake::handshake_failure;
+pub(crate) use heartbeat::INTERVAL_MAX_MS;
+pub(crate) use joined::{BAD_MESSAGE, LIMITS, NO_STATUS};
+pub(crate) use socket::{ConnectError, bound};
+
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
 /// One read; every frame of an ordinary broadcast burst fits.
@@ -145,6 +150,7 @@ impl Worker {
                         let known = self.finish();
                         // The main thread waits for it, unless it has gone itself.
                         let _ = to.send(known);
+                        drop(to);
                         return self.wait_and_close(commands);
                     }
                     Command::Close { deadline_ns } => {

@@ -92,7 +92,7 @@ fn rates(readings: &[(u64, u64)]) -> Series {
     readings.windows(2).filter_map(rate).collect()
 }
 
-/// One series per repetition, and per gap: processes of a subject are added up where they were read together.
+/// One series per repetition, and per gap: the processes of a subject added up, each with the last rate that was read.
 fn of_subject(samples: &[Sample], subject: Subject) -> Vec<Series> {
     let mut out = Vec::new();
     for group in series::by_repetition(samples).into_values() {
@@ -102,14 +102,20 @@ fn of_subject(samples: &[Sample], subject: Subject) -> Vec<Series> {
                 processes.entry(&sample.name).or_default().push((sample.t_ns, user.saturating_add(system)));
             }
         }
-        let mut sum: BTreeMap<u64, f64> = BTreeMap::new();
-        for readings in processes.values() {
-            for (seconds, cores) in rates(readings) {
-                // Readings of one round differ by less than this.
-                *sum.entry((seconds * 4.0).round() as u64).or_default() += cores;
+        let named = processes.iter().flat_map(|(name, readings)| rates(readings).into_iter().map(move |r| (r, *name)));
+        let mut readings: Vec<((f64, f64), &str)> = named.collect();
+        readings.sort_by(|a, b| a.0.0.total_cmp(&b.0.0).then(a.1.cmp(b.1)));
+        let mut latest: BTreeMap<&str, f64> = BTreeMap::new();
+        let mut sums: Series = Vec::new();
+        for ((seconds, cores), name) in readings {
+            latest.insert(name, cores);
+            let sum = (seconds, latest.values().sum());
+            match sums.last_mut() {
+                Some(last) if last.0.total_cmp(&seconds).is_eq() => *last = sum,
+                _ => sums.push(sum),
             }
         }
-        out.extend(series::without_holes(sum.into_iter().map(|(quarter, c)| (quarter as f64 / 4.0, c)).collect()));
+        out.extend(series::without_holes(sums));
     }
     out
 }
@@ -174,5 +180,28 @@ fn shade(canvas: &mut Canvas, run: &RunDir, panel: &Panel, samples: &[Sample]) {
             canvas.text(&text, (at, panel.plot.y0 - 12.0), style);
             reached = at + style.width(&text) + 12.0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_of_several_processes_are_added_however_often_they_are_read() {
+        let sample = |t_ms: u64, name: &str, busy_ms: u64| Sample {
+            t_ns: t_ms * 1_000_000,
+            subject: Subject::Agent,
+            name: name.to_owned(),
+            cpu_user_ns: Some(busy_ms * 1_000_000),
+            cpu_system_ns: Some(0),
+            ..Sample::default()
+        };
+        // Two processes, each half a core, read every hundred milliseconds and a little apart.
+        let samples: Vec<_> =
+            (0..50).flat_map(|i| [sample(100 * i, "0", 50 * i), sample(100 * i + 1, "1", 50 * i)]).collect();
+        let series = of_subject(&samples, Subject::Agent);
+        assert_eq!(series.len(), 1);
+        assert!(series[0].iter().skip(1).all(|(_, cores)| (cores - 1.0).abs() < 1e-9), "{series:?}");
     }
 }
