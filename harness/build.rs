@@ -27,7 +27,7 @@ fn main() {
     status.extend(sources);
     let dirty = git(&status).is_none_or(|changes| !changes.is_empty());
     println!("cargo::rustc-env=C2M_GIT={sha}{}", if dirty { "-dirty" } else { "" });
-    for path in git(&["rev-parse", "--git-path", "HEAD", "--git-path", "index", "--git-path", "logs/HEAD"])
+    for path in git(&["rev-parse", "--git-path", "HEAD", "--git-path", "logs/HEAD"])
         .iter()
         .flat_map(|paths| paths.lines())
         .chain(sources)

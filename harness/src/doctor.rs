@@ -1,10 +1,14 @@
 //! `c2m doctor`: what an experiment needs beside what this machine has, for people. Changes nothing on the host.
 
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use c2m_schema::run::HostRecord;
 
+use crate::experiment::check::warnings;
 use crate::experiment::load::{load, parse};
 use crate::experiment::{Counts, Experiment};
 use crate::ground::{self, Ground};
@@ -36,14 +40,19 @@ pub fn cli(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let ground = ground::prepare(experiment, args.proc_root.as_deref())?;
     let mut e = ground.experiment.clone();
-    print!("{}", machine(&ground.host, &ground));
+    let mut text = machine(&ground.host, &ground);
+    for note in warnings(&e).iter().chain(&ground.notes) {
+        text += note;
+        text.push('\n');
+    }
     if args.experiment.is_none() {
         let largest = largest_that_fits(&e, &ground.have);
-        println!("largest count of clients that fits: {}", count(largest));
+        let _ = writeln!(text, "largest count of clients that fits: {}", count(largest));
         e.clients.counts = Counts::List(vec![largest.max(1), largest.max(1) * 2]);
     }
     let checks = preflight(&e, &ground.have);
-    print!("{}", table(&checks, false));
+    text += &table(&checks, false);
+    std::io::stdout().write_all(text.as_bytes()).context("print the checks")?;
     let refused = checks.iter().any(|c| c.verdict() == Verdict::Refuse);
     Ok(ExitCode::from(if refused && args.experiment.is_some() { DOES_NOT_FIT } else { FITS }))
 }

@@ -265,7 +265,8 @@ mod tests {
 
     #[test]
     fn bad_sources_are_refused() {
-        let choose = |given: &str, range| SourceSpace::choose(1, server("127.0.0.1:1"), &[given.to_owned()], range, &[]);
+        let choose =
+            |given: &str, range| SourceSpace::choose(1, server("127.0.0.1:1"), &[given.to_owned()], range, &[]);
         assert!(matches!(choose("::1", (1, 2)), Err(SourceError::Address { .. })));
         assert!(matches!(choose("localhost", (1, 2)), Err(SourceError::Address { .. })));
         assert!(matches!(choose("127.0.0.1", (3, 2)), Err(SourceError::Ports { first: 3, last: 2 })));

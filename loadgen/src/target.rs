@@ -192,7 +192,10 @@ mod tests {
         let target = |url| Target::new(&plan(url, "2.0.0")).unwrap();
         let plain = target("ws://127.0.0.1:4000/socket/websocket");
         assert_eq!(plain.address, "127.0.0.1:4000".parse().unwrap());
-        assert_eq!((plain.host.as_str(), plain.path_and_query.as_str()), ("127.0.0.1:4000", "/socket/websocket?vsn=2.0.0"));
+        assert_eq!(
+            (plain.host.as_str(), plain.path_and_query.as_str()),
+            ("127.0.0.1:4000", "/socket/websocket?vsn=2.0.0")
+        );
         assert_eq!(target("ws://127.0.0.1:1/s?token=a%20b").path_and_query, "/s?token=a%20b&vsn=2.0.0");
         assert_eq!(target("ws://127.0.0.1").path_and_query, "/?vsn=2.0.0");
         assert_eq!(target("ws://127.0.0.1").address.port(), 80);
@@ -223,17 +226,17 @@ mod tests {
     #[test]
     fn replies_are_matched_by_topic_and_ref() {
         let v2 = Target::new(&plan("ws://127.0.0.1/", "2.0.0")).unwrap();
-        let read = |text| v2.read(text).unwrap();
-        let join = |status: &str| {
-            format!(r#"["1","1","rooms:lobby","phx_reply",{{"response":{{}},"status":"{status}"}}]"#)
-        };
-        assert_eq!(read(&join("ok")), Answer::Join { ok: true });
-        assert_eq!(read(&join("error")), Answer::Join { ok: false });
+        let read = |text: String| format!("{:?}", v2.read(&text).unwrap());
+        let is = |answer: Answer<'_>| format!("{answer:?}");
+        let join =
+            |status: &str| format!(r#"["1","1","rooms:lobby","phx_reply",{{"response":{{}},"status":"{status}"}}]"#);
+        assert_eq!(read(join("ok")), is(Answer::Join { ok: true }));
+        assert_eq!(read(join("error")), is(Answer::Join { ok: false }));
         let ok = r#"{"response":{},"status":"ok"}"#;
         let reply = |topic: &str, reference: &str| format!(r#"[null,"{reference}","{topic}","phx_reply",{ok}]"#);
-        assert_eq!(read(&reply("phoenix", "17")), Answer::Heartbeat { number: 17 });
-        assert_eq!(read(&reply("rooms:lobby", "17")), Answer::Other, "an empty reply is no heartbeat's (C08)");
-        assert_eq!(read(&reply("rooms:lobby", "p17")), Answer::Push { sequence: 17 });
+        assert_eq!(read(reply("phoenix", "17")), is(Answer::Heartbeat { number: 17 }));
+        assert_eq!(read(reply("rooms:lobby", "17")), is(Answer::Other), "an empty reply is no heartbeat's (C08)");
+        assert_eq!(read(reply("rooms:lobby", "p17")), is(Answer::Push { sequence: 17 }));
         assert!(v2.read("{}").is_err());
     }
 }

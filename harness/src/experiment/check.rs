@@ -47,6 +47,18 @@ pub fn check(e: &Experiment) -> Result<(), OutOfRange> {
     Ok(())
 }
 
+/// What is allowed and likely not meant.
+pub fn warnings(e: &Experiment) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if e.clients.heartbeat_s <= 0.0 && e.server.idle_timeout_s > 0 {
+        warnings.push(format!(
+            "without heartbeats the server closes clients after {} s: set server.idle_timeout_s = 0 to hold them longer",
+            e.server.idle_timeout_s
+        ));
+    }
+    warnings
+}
+
 fn out<T>(key: &'static str, problem: impl Into<String>, remedy: impl Into<String>) -> Result<T, OutOfRange> {
     Err(OutOfRange { key, problem: problem.into(), remedy: remedy.into() })
 }

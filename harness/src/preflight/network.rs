@@ -126,7 +126,7 @@ fn ehash(point: &Point, have: &Have) -> Option<Check> {
         have: count(entries),
         verdict: if enough { Verdict::Fits } else { Verdict::Warn },
         note: if enough { String::new() } else { "lookups get slow".into() },
-        remedy: if enough {
+        remedy: if enough || have.netns {
             Vec::new()
         } else {
             vec![format!("isolate = \"netns\", or boot with thash_entries={wanted}")]

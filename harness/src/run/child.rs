@@ -83,6 +83,8 @@ impl ServerSpec {
 pub trait Launch {
     /// Starts a server.
     fn server(&mut self, spec: &ServerSpec, to: Sender<Input>) -> anyhow::Result<Box<dyn Child>>;
+    /// Called with the address at which the server listens, before any agent is prepared.
+    fn listens(&mut self, _address: &str) {}
     /// Starts the agent of this index.
     fn agent(&mut self, index: usize, to: Sender<Input>) -> anyhow::Result<Box<dyn Child>>;
 }

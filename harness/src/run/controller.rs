@@ -24,6 +24,11 @@ use crate::plan::Point;
 
 /// The longest the controller sleeps before it looks whether the end was asked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// Between the readings that show whether the kernel still frees memory of sockets, at most so many.
+const QUIET_INTERVAL: Duration = Duration::from_millis(250);
+const QUIET_READINGS_MAX: u32 = 40;
+/// Less than this between two readings is no freeing any more: a byte a client at the smallest point that matters.
+const QUIET_BYTES: u64 = 256 * 1024;
 /// What a child is given to end in order once the end was asked for.
 const HURRY: Duration = Duration::from_secs(5);
 /// Between the `start` line and the first arrival.
@@ -98,7 +103,7 @@ impl Controller<'_> {
     fn phases(&mut self) -> Result<(), Halt> {
         self.start_server()?;
         self.start_agents()?;
-        self.state.raw.baseline = Some(self.reading()?);
+        self.state.raw.baseline = Some(self.baseline()?);
         self.ramp()?;
         self.enter(Phase::Settle);
         self.pass(Duration::from_secs_f64(self.task.experiment.measure.settle_s))?;
@@ -134,12 +139,28 @@ impl Controller<'_> {
         let bound = self.task.bounds.answer;
         self.wait("every agent has said hello", bound, |s| s.agents.iter().all(|a| a.greeted))?;
         let address = self.state.raw.ready.as_ref().map(|r| r.address.clone()).unwrap_or_default();
+        self.launch.listens(&address);
         for (i, plan) in agent_plans(self.task.experiment, self.task.point, &address).into_iter().enumerate() {
             self.tell(i, &AgentCommand::Prepare(plan));
         }
         self.wait("every agent is prepared", bound, |s| s.raw.agents.iter().all(|a| a.prepared.is_some()))?;
         self.tell_all(&AgentCommand::Probe);
         self.wait("every agent has probed the server", bound, |s| s.agents.iter().all(|a| a.probed))
+    }
+
+    /// Reads memory once the kernel has taken back what the sockets of an earlier point had, or does not any more.
+    fn baseline(&mut self) -> Result<Reading, Halt> {
+        let mut last = self.reading()?;
+        for _ in 0..QUIET_READINGS_MAX {
+            self.pass(QUIET_INTERVAL)?;
+            let next = self.reading()?;
+            let fell = last.socket_bytes().zip(next.socket_bytes()).map_or(0, |(a, b)| a.saturating_sub(b));
+            last = next;
+            if fell < QUIET_BYTES {
+                break;
+            }
+        }
+        Ok(last)
     }
 
     fn ramp(&mut self) -> Result<(), Halt> {

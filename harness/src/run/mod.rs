@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, check};
 use crate::ground::{self, Ground};
 use crate::plan::Point;
 use crate::preflight::{self, PointChecks, Verdict};
@@ -96,13 +96,15 @@ pub fn cli(args: &Args) -> anyhow::Result<ExitCode> {
     let experiment = crate::experiment::load::load(&args.experiment, &args.overrides)?;
     if args.list {
         let (experiment, _) = ground::resolved(experiment, args.proc_root.as_deref())?;
-        print!("{}", crate::plan::list(&experiment));
+        write!(std::io::stdout(), "{}", crate::plan::list(&experiment)).context("print the plan")?;
         return Ok(ExitCode::from(MET));
     }
     let binaries = Binaries::find(args.bin_dir.as_deref())?;
     let progress = Progress::new(!args.no_tui);
     let ground = ground::prepare(experiment, args.proc_root.as_deref())?;
-    ground.notes.iter().for_each(|note| progress.line(note));
+    for note in check::warnings(&ground.experiment).iter().chain(&ground.notes) {
+        progress.line(note);
+    }
     let checks = preflight::preflight(&ground.experiment, &ground.have);
     let refused = checks.iter().filter(|c| c.verdict() == Verdict::Refuse).count();
     if checks.iter().any(|c| c.verdict() != Verdict::Fits) {
@@ -120,7 +122,7 @@ pub fn cli(args: &Args) -> anyhow::Result<ExitCode> {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
     let store = begin(args, &ground)?;
-    let processes = Processes { binaries, progress: progress.clone() };
+    let processes = Processes { binaries, progress: progress.clone(), netns: ground.have.netns };
     let run = Run { ground, checks, store, processes, progress, stop };
     run.go()
 }

@@ -7,12 +7,14 @@
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io::{self, BufReader};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::Sender;
 
 use anyhow::Context as _;
+use c2m_host::root::ProcRoot;
 use c2m_schema::control::{AgentCommand, write_line};
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 
@@ -66,12 +68,24 @@ pub struct Processes {
     pub binaries: Binaries,
     /// Where their logs go.
     pub progress: Progress,
+    /// Whether they live in a network namespace of their own.
+    pub netns: bool,
 }
 
 impl Launch for Processes {
     fn server(&mut self, spec: &ServerSpec, to: Sender<Input>) -> anyhow::Result<Box<dyn Child>> {
         let args = spec.args();
         Ok(Box::new(Process::start(&self.binaries.server, args, Who::Server, to, &self.progress)?))
+    }
+
+    /// In a namespace of its own the server's port is taken out of the ephemeral range, so that no client can connect to
+    /// itself. On the host's network the agent warns instead: nothing of the host is changed.
+    fn listens(&mut self, address: &str) {
+        let Some(port) = address.parse::<SocketAddr>().ok().map(|a| a.port()).filter(|_| self.netns) else { return };
+        let setting = ProcRoot::default().proc("sys/net/ipv4/ip_local_reserved_ports");
+        if let Err(error) = std::fs::write(setting, port.to_string()) {
+            self.progress.line(&format!("the server's port {port} could not be reserved: {error}"));
+        }
     }
 
     fn agent(&mut self, index: usize, to: Sender<Input>) -> anyhow::Result<Box<dyn Child>> {

@@ -85,6 +85,8 @@ impl Progress {
     pub fn clear(&self) {
         if let Self::Terminal(bar) = self {
             bar.finish_and_clear();
+            // Lines that follow must not bring it back.
+            bar.set_draw_target(ProgressDrawTarget::hidden());
         }
     }
 }

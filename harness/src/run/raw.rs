@@ -70,6 +70,14 @@ impl Reading {
     }
 }
 
+impl Reading {
+    /// Kernel memory of sockets, by the better source there is.
+    pub fn socket_bytes(&self) -> Option<u64> {
+        let slab = self.slab_socket_bytes.or(self.slab_unreclaimable_bytes)?;
+        Some(slab + self.tcp_memory_bytes.unwrap_or(0))
+    }
+}
+
 /// What one agent said.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AgentRaw {

@@ -12,7 +12,7 @@ use crate::ledger::{Delta, Latency, Ledger, due_of};
 
 /// Sums by broadcast, behind one lock.
 #[derive(Debug)]
-pub struct Aggregate {
+pub(crate) struct Aggregate {
     /// Ledgers that add to it.
     ledgers: u32,
     state: Mutex<State>,
@@ -89,17 +89,17 @@ impl Account {
 
 impl Aggregate {
     /// An account to which `ledgers` ledgers will add.
-    pub fn new(ledgers: u32) -> Self {
+    pub(crate) fn new(ledgers: u32) -> Self {
         Self { ledgers, state: Mutex::default() }
     }
 
     /// The schedule becomes known.
-    pub fn begin(&self, plan: BroadcastPlan) {
+    pub(crate) fn begin(&self, plan: BroadcastPlan) {
         self.state().plan = Some(plan);
     }
 
     /// Takes over what changed in one thread's ledger.
-    pub fn absorb(&self, ledger: &mut Ledger) {
+    pub(crate) fn absorb(&self, ledger: &mut Ledger) {
         let mut state = self.state();
         ledger.drain(|sequence, delta, latency| {
             let account = state.accounts.entry(sequence).or_default();
@@ -112,17 +112,17 @@ impl Aggregate {
     }
 
     /// The publisher sent a broadcast.
-    pub fn sent(&self, sequence: u32, now_ns: u64) {
+    pub(crate) fn sent(&self, sequence: u32, now_ns: u64) {
         self.state().accounts.entry(sequence).or_default().sent_ns = Some(now_ns);
     }
 
     /// The server answered the publisher's push.
-    pub fn replied(&self, sequence: u32, now_ns: u64) {
+    pub(crate) fn replied(&self, sequence: u32, now_ns: u64) {
         self.state().accounts.entry(sequence).or_default().replied_ns.get_or_insert(now_ns);
     }
 
     /// Broadcasts that became complete, or were closed with another account than was told before; by sequence.
-    pub fn take_news(&self) -> Vec<BroadcastLedger> {
+    pub(crate) fn take_news(&self) -> Vec<BroadcastLedger> {
         let mut state = self.state();
         let State { plan: Some(plan), accounts, told } = &mut *state else { return Vec::new() };
         let mut news = Vec::new();
@@ -141,7 +141,7 @@ impl Aggregate {
     }
 
     /// Whether every broadcast of the plan is complete or past its deadline.
-    pub fn is_measured(&self) -> bool {
+    pub(crate) fn is_measured(&self) -> bool {
         let state = self.state();
         let Some(plan) = &state.plan else { return false };
         let is_over = |account: &Account| account.closed == self.ledgers || account.is_complete(self.ledgers);
@@ -150,7 +150,7 @@ impl Aggregate {
     }
 
     /// Every broadcast that has become due.
-    pub fn ledgers(&self) -> Vec<BroadcastLedger> {
+    pub(crate) fn ledgers(&self) -> Vec<BroadcastLedger> {
         let state = self.state();
         let Some(plan) = &state.plan else { return Vec::new() };
         let due = state.accounts.iter().filter(|(_, account)| account.opened > 0 || account.sent_ns.is_some());

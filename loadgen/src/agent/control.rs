@@ -36,11 +36,7 @@ type Line = Result<AgentCommand, String>;
 
 /// Obeys commands from `input` until it ends or says stop; `root` is where the machine's settings are read. Errors: the
 /// protocol is broken or the plan can't be done, which has then been said in a `failed` line.
-pub fn run(
-    input: impl BufRead + Send + 'static,
-    mut output: impl Write,
-    root: &ProcRoot,
-) -> Result<(), ControlError> {
+pub fn run(input: impl BufRead + Send + 'static, mut output: impl Write, root: &ProcRoot) -> Result<(), ControlError> {
     write_line(
         &mut output,
         &AgentEvent::Hello {
@@ -57,7 +53,7 @@ pub fn run(
             }
         }
     })?;
-    let mut control = Control { output, root, agent: None, plan: None, greeted: false, stage: Stage::Idle };
+    let mut control = Control { output, root, agent: None, greeted: false, stage: Stage::Idle };
     let outcome = control.obey(&commands);
     if let Err(error @ (ControlError::Protocol(_) | ControlError::CannotRun(_))) = &outcome {
         let _ = write_line(&mut control.output, &AgentEvent::Failed { reason: error.to_string() });
@@ -76,7 +72,11 @@ fn lines(mut input: impl BufRead) -> impl Iterator<Item = Line> {
             match std::io::Read::take(&mut input, LINE_BYTES_MAX).read_line(&mut line) {
                 Ok(0) | Err(_) => return None,
                 Ok(_) if line.trim().is_empty() => {}
-                Ok(_) => return Some(serde_json::from_str(&line).map_err(|error| format!("{error} in {:.200}", line.trim()))),
+                Ok(_) => {
+                    return Some(
+                        serde_json::from_str(&line).map_err(|error| format!("{error} in {:.200}", line.trim())),
+                    );
+                }
             }
         }
     })
@@ -94,7 +94,6 @@ struct Control<'a, W> {
     output: W,
     root: &'a ProcRoot,
     agent: Option<Agent>,
-    plan: Option<AgentPlan>,
     greeted: bool,
     stage: Stage,
 }
@@ -133,7 +132,7 @@ impl<W: Write> Control<'_, W> {
             }
             AgentCommand::Prepare(plan) => {
                 self.expect(Stage::Idle, "prepare")?;
-                self.prepare(plan)?;
+                self.prepare(&plan)?;
             }
             AgentCommand::Probe => {
                 self.expect(Stage::Prepared, "probe")?;
@@ -166,12 +165,12 @@ impl<W: Write> Control<'_, W> {
         Err(ControlError::Protocol(format!("{command} is not possible when {:?}", self.stage).to_lowercase()))
     }
 
-    fn prepare(&mut self, plan: AgentPlan) -> Result<(), ControlError> {
+    fn prepare(&mut self, plan: &AgentPlan) -> Result<(), ControlError> {
         let cannot = |error: &dyn std::fmt::Display| ControlError::CannotRun(format!("prepare: {error}"));
-        let prepared = Prepared::new(&plan, self.root).map_err(|error| cannot(&error))?;
-        let agent = Agent::start_threads(&plan, prepared).map_err(|error| cannot(&error))?;
+        let prepared = Prepared::new(plan, self.root).map_err(|error| cannot(&error))?;
+        let agent = Agent::start_threads(plan, prepared).map_err(|error| cannot(&error))?;
         write_line(&mut self.output, &AgentEvent::Prepared(agent.prepared().clone()))?;
-        (self.agent, self.plan, self.stage) = (Some(agent), Some(plan), Stage::Prepared);
+        (self.agent, self.stage) = (Some(agent), Stage::Prepared);
         Ok(())
     }
 

@@ -18,9 +18,7 @@ use std::{io, thread};
 
 use c2m_host::clock::monotonic_ns;
 use c2m_host::limits;
-use c2m_schema::control::{
-    AgentEvent, AgentPlan, AgentPrepared, AgentStats, AgentSummary, BroadcastPlan, FileTables,
-};
+use c2m_schema::control::{AgentEvent, AgentPlan, AgentPrepared, AgentSummary, BroadcastPlan, FileTables};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::observer;
@@ -153,7 +151,7 @@ impl Agent {
         let (commands, told) = tokio::sync::mpsc::unbounded_channel();
         let (shared, for_thread) = (Arc::clone(&self.shared), Arc::clone(&board));
         let builder = thread::Builder::new().name("observers".to_owned());
-        let handle = builder.spawn(move || observer::run(&shared, &for_thread, first, count, told))?;
+        let handle = builder.spawn(move || observer::run(shared, &for_thread, first, count, told))?;
         self.threads.push(Thread { commands: Commands::Observers(commands), board, handle });
         Ok(())
     }
@@ -209,9 +207,9 @@ impl Agent {
         events
     }
 
-    /// Counters as of now.
-    pub fn stats(&self) -> AgentStats {
-        self.counters().to_stats(monotonic_ns(), self.take_lag_max_ns())
+    /// Clients joined now.
+    pub fn live(&self) -> u64 {
+        self.counters().live
     }
 
     /// Whether every client has arrived and is joined, failed or lost.

@@ -200,8 +200,10 @@ mod tests {
         assert!(refused(AgentPlan { join_timeout_ms: 0, ..plan() }).contains("above 0"));
         assert!(refused(AgentPlan { heartbeat_interval_ms: u64::MAX, ..plan() }).contains("heartbeat interval"));
         assert!(refused(AgentPlan { arrival: Vec::new(), ..plan() }).contains("phase"));
-        assert!(refused(AgentPlan { workers: 1, clients: 1 << 31, file_tables: Some(FileTables::Private), ..plan() })
-            .contains("RLIMIT_NOFILE"));
+        assert!(
+            refused(AgentPlan { workers: 1, clients: 1 << 31, file_tables: Some(FileTables::Private), ..plan() })
+                .contains("RLIMIT_NOFILE")
+        );
     }
 
     #[test]

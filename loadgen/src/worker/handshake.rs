@@ -34,7 +34,7 @@ impl Worker {
 
     fn read_upgrade(&mut self, at: usize, bytes: &mut [u8]) {
         let nonce = wire::nonce(self.shared.seed, self.index(at));
-        let mut joined_up = Vec::new();
+        let mut joined_up: Vec<u8>;
         let input = match self.clients[at].rest.as_deref_mut() {
             Some(rest) if !rest.head.is_empty() => {
                 joined_up = std::mem::take(&mut rest.head);
@@ -65,7 +65,8 @@ impl Worker {
         self.clients[at].state = State::Joining;
         self.joins.push(at, now);
         self.text.clear();
-        self.shared.target.write_join(&mut self.text, self.index(at));
+        let index = self.index(at);
+        self.shared.target.write_join(&mut self.text, index);
         self.send_text(at);
     }
 
@@ -97,7 +98,7 @@ impl Worker {
 }
 
 /// Kind and code of a handshake that the client must not go on with.
-pub(crate) fn handshake_failure(error: &ClientError) -> (Kind, i64) {
+fn handshake_failure(error: &ClientError) -> (Kind, i64) {
     match error {
         ClientError::Refused { status } => (Kind::HttpRefused, i64::from(*status)),
         ClientError::BadAccept => (Kind::HandshakeAccept, 0),

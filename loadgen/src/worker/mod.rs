@@ -32,7 +32,6 @@ use heartbeat::Heartbeats;
 use publisher::Publisher;
 use queue::StageQueue;
 
-pub(crate) use handshake::handshake_failure;
 pub(crate) use heartbeat::INTERVAL_MAX_MS;
 pub(crate) use joined::{BAD_MESSAGE, LIMITS, NO_STATUS};
 pub(crate) use socket::{ConnectError, bound};
@@ -182,7 +181,8 @@ impl Worker {
         self.expire(now);
         self.ledger.advance(now);
         self.tell(now);
-        match self.poll.poll(events, Some(self.sleep_until_due())) {
+        let sleep = self.sleep_until_due();
+        match self.poll.poll(events, Some(sleep)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
         }

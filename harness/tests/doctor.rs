@@ -1,0 +1,157 @@
+//! `doctor`, and what `run` does with the same checks, on machines that are made up as files.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use c2m_schema::rows::{PointRow, Status};
+use c2m_schema::table;
+
+struct Machine {
+    dir: tempfile::TempDir,
+}
+
+impl Machine {
+    /// A machine of 64 GiB on which connections are not tracked.
+    fn new(soft: u64, hard: u64, nr_open: u64) -> Self {
+        let machine = Self { dir: tempfile::tempdir().expect("temporary directory") };
+        let header = "Limit                     Soft Limit           Hard Limit           Units\n";
+        machine.file(
+            "proc/self/limits",
+            &format!("{header}Max open files            {soft}                 {hard}                 files\n"),
+        );
+        machine.file("proc/meminfo", "MemTotal:       67108864 kB\nMemAvailable:   60000000 kB\n");
+        machine.sysctl("fs/nr_open", &nr_open.to_string());
+        machine.sysctl("fs/file-max", "9000000");
+        machine.sysctl("net/core/somaxconn", "4096");
+        machine
+    }
+
+    fn file(&self, path: &str, text: &str) {
+        let path = self.dir.path().join("root").join(path);
+        std::fs::create_dir_all(path.parent().expect("has a parent")).expect("create");
+        std::fs::write(path, text).expect("write");
+    }
+
+    fn sysctl(&self, name: &str, value: &str) {
+        self.file(&format!("proc/sys/{name}"), &format!("{value}\n"));
+    }
+
+    /// A definition on the host's own network, so that the test does not depend on namespaces.
+    fn experiment(&self, counts: &str, more: &str) -> PathBuf {
+        let path = self.dir.path().join("steps.toml");
+        let text = format!("question = \"?\"\nisolate = \"host\"\n[clients]\ncounts = {counts}\n{more}");
+        std::fs::write(&path, text).expect("write");
+        path
+    }
+
+    fn c2m(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_c2m"));
+        command.args(args).arg("--proc-root").arg(self.dir.path().join("root"));
+        command.output().expect("c2m runs")
+    }
+
+    fn doctor(&self, experiment: &Path) -> (Option<i32>, String) {
+        let output = self.c2m(&["doctor", experiment.to_str().expect("UTF-8")]);
+        (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
+    }
+}
+
+const SHARED: &str = "[server]\nfile_tables = \"shared\"\n[agents]\nfile_tables = \"shared\"\n";
+const SWEEP: &str = "[128_000, 300_000, 450_000, 1_000_000, 2_000_000]";
+
+#[test]
+fn doctor_names_the_ceiling_of_each_step_and_the_command_that_raises_it() {
+    let machine = Machine::new(1_048_576, 1_048_576, 1_048_576);
+    let (status, text) = machine.doctor(&machine.experiment(SWEEP, SHARED));
+    assert_eq!(status, Some(1));
+    for part in ["1 000 000 clients: fits", "spare 48 576", "2 000 000 clients: does not fit", "sysctl -w fs.nr_open="]
+    {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+}
+
+/// C04: the table of tracked connections.
+#[test]
+fn doctor_warns_of_connection_tracking_only_where_it_is_on() {
+    let machine = Machine::new(1_048_576, 1_048_576, 1_048_576);
+    let experiment = machine.experiment("[128_000, 300_000]", "");
+    assert!(!machine.doctor(&experiment).1.contains("connection tracking"));
+    machine.sysctl("net/netfilter/nf_conntrack_max", "262144");
+    machine.sysctl("net/netfilter/nf_conntrack_count", "120");
+    let (status, text) = machine.doctor(&experiment);
+    assert_eq!(status, Some(0), "a warning is no refusal");
+    assert!(
+        text.contains("128 000 clients: fits\n") && text.contains("300 000 clients: fits, with warnings"),
+        "{text}"
+    );
+    assert!(text.contains("sysctl -w net.netfilter.nf_conntrack_max="), "{text}");
+}
+
+#[test]
+fn doctor_without_an_experiment_says_what_fits() {
+    let output = Command::new(env!("CARGO_BIN_EXE_c2m")).arg("doctor").output().expect("c2m runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("largest count of clients that fits: "));
+}
+
+/// C03 (a): refused before anything is started or created.
+#[test]
+fn run_refuses_what_does_not_fit_and_leaves_nothing_behind() {
+    let machine = Machine::new(1024, 4096, 1_048_576);
+    let programs = machine.dir.path().join("bin");
+    std::fs::create_dir(&programs).expect("create");
+    for program in ["c2m-server", "c2m-loadgen"] {
+        std::fs::write(programs.join(program), "never started").expect("write");
+    }
+    let results = machine.dir.path().join("results");
+    let experiment = machine.experiment(SWEEP, SHARED);
+    let run = |more: &[&str]| {
+        let mut args = vec!["run", experiment.to_str().expect("UTF-8")];
+        args.extend(["--results", results.to_str().expect("UTF-8"), "--bin-dir", programs.to_str().expect("UTF-8")]);
+        args.extend(more);
+        machine.c2m(&args)
+    };
+    // With every step refused, running what fits is running nothing.
+    for more in [&[][..], &["--fit"]] {
+        let output = run(more);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(output.stdout.is_empty(), "stdout is for the run directory");
+        for part in ["128 064", "2 000 064", "soft 1 024", "hard 4 096", "LimitNOFILE=", "fs.nr_open"] {
+            assert!(text.contains(part), "{part:?} is not in\n{text}");
+        }
+        assert!(!results.exists());
+    }
+}
+
+#[test]
+fn the_plan_is_listed_without_the_programs() {
+    let machine = Machine::new(20_000, 20_000, 1_048_576);
+    machine.file("sys/devices/system/cpu/online", "0-1\n");
+    let experiment = machine.experiment("\"auto\"", "");
+    let output = machine.c2m(&["run", experiment.to_str().expect("UTF-8"), "--list"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(text.lines().filter(|l| l.starts_with("point ")).count(), 4, "{text}");
+    assert!(text.contains("200 000 clients"), "{text}");
+}
+
+/// With the server and the agent beside the harness, as `make test` builds them.
+#[test]
+fn what_does_not_fit_is_skipped_with_its_reason_and_the_rest_runs() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let experiment = dir.path().join("fit.toml");
+    let text = "question = \"?\"\n[clients]\ncounts = [20, 90_000_000]\n[broadcast]\ncount = 2\ninterval_ms = 100\n\
+                [measure]\nsettle_s = 0.1\n[expect]\njoined = \"all\"\n";
+    std::fs::write(&experiment, text).expect("write");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_c2m"));
+    command.arg("run").arg(&experiment).arg("--fit").arg("--results").arg(dir.path().join("results"));
+    let output = command.output().expect("c2m runs");
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    let run = String::from_utf8(output.stdout).expect("UTF-8");
+    let rows: Vec<PointRow> = table::read(Path::new(run.trim_end())).expect("points.csv");
+    assert_eq!(rows.iter().map(|r| r.status).collect::<Vec<_>>(), [Status::Ok, Status::Skipped], "{log}");
+    assert!(rows[1].reason.contains("memory"), "{}", rows[1].reason);
+    assert_eq!(rows[1].attempted, None, "what was not tried is empty");
+}
