@@ -90,6 +90,8 @@ pub struct Sample {
     pub attempted: Option<u64>,
     /// Agent: joined now.
     pub live: Option<u64>,
+    /// When the counters were read by the process itself, nanoseconds since the run began.
+    pub counters_ns: Option<u64>,
 }
 
 impl Row for Sample {

@@ -274,6 +274,8 @@ pub struct SampleRow {
     pub listen_overflows: Option<u64>,
     /// Host: SYN and SYN-ACK retransmissions (cumulative).
     pub syn_retransmits: Option<u64>,
+    /// Server, agent: when it read the counters in this row itself, nanoseconds since the run began.
+    pub counters_ns: Option<u64>,
 }
 
 /// `cores.csv`: one row per (second, core), cumulative since boot.

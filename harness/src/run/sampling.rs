@@ -52,6 +52,7 @@ impl Sampling {
         let (asks, asked) = mpsc::channel();
         let worker = Worker {
             machine: Machine::new(host, begin_ns),
+            begin_ns,
             moment: Arc::clone(&moment),
             samples: Writer::create(dir).context("create samples.csv")?,
             cores: Writer::create(dir).context("create cores.csv")?,
@@ -129,6 +130,7 @@ impl Watch for Sampling {
 
 struct Worker {
     machine: Machine,
+    begin_ns: u64,
     moment: Arc<Mutex<Moment>>,
     samples: Writer<SampleRow>,
     cores: Writer<CoreRow>,
@@ -160,7 +162,7 @@ impl Worker {
         let moment = lock(&self.moment).clone();
         let (mut rows, mut cores) = self.machine.read(&moment.processes);
         for row in &mut rows {
-            moment.fill(row);
+            moment.fill(row, self.begin_ns);
         }
         for core in &mut cores {
             (core.point, core.repetition) = (moment.point, moment.repetition);
@@ -176,11 +178,12 @@ impl Worker {
 
 impl Moment {
     /// Adds to a row what was read elsewhere: where it belongs, and the latest counters of its process.
-    fn fill(&self, row: &mut SampleRow) {
+    fn fill(&self, row: &mut SampleRow, begin_ns: u64) {
         (row.point, row.repetition, row.phase) = (self.point, self.repetition, self.phase);
         match row.subject {
             Subject::Server => {
                 let Some(s) = &self.server else { return };
+                row.counters_ns = s.at_ns.checked_sub(begin_ns);
                 row.joined = Some(s.joined);
                 row.upgraded = Some(s.upgraded);
                 row.connections = Some(s.connections);
@@ -190,6 +193,7 @@ impl Moment {
             }
             Subject::Agent => {
                 let Some(a) = row.name.parse().ok().and_then(|i: usize| self.agents.get(&i)) else { return };
+                row.counters_ns = a.at_ns.checked_sub(begin_ns);
                 row.attempted = Some(a.attempted);
                 row.pending = Some(a.pending);
                 row.tcp_connected = Some(a.tcp_connected);

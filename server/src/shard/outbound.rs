@@ -154,9 +154,11 @@ impl Shard {
         }
     }
 
-    /// A socket failed: the client is gone.
+    /// A socket failed: the client is gone. After the last word to it that is no error: it need not have listened.
     pub(crate) fn lose(&mut self, index: u32, error: Errno) {
-        self.stats().count_error(kind::SOCKET, i64::from(error.raw_os_error()));
+        if self.connections.get(index).is_some_and(|connection| connection.state != State::Closing) {
+            self.stats().count_error(kind::SOCKET, i64::from(error.raw_os_error()));
+        }
         self.remove(index);
     }
 

@@ -45,7 +45,7 @@ pub(super) fn clients(run: &RunDir, key: Key, samples: &[&Sample]) -> Vec<Client
     let mut out: Vec<Clients> = Vec::new();
     for (sample, attempted, live) in counted {
         latest.insert(&sample.name, (attempted, live));
-        let Some(since) = sample.t_ns.checked_sub(start) else { continue };
+        let Some(since) = sample.counters_ns.unwrap_or(sample.t_ns).checked_sub(start) else { continue };
         let sum = latest.values().fold((0u64, 0u64), |a, b| (a.0.saturating_add(b.0), a.1.saturating_add(b.1)));
         let now = Clients { seconds: since as f64 / 1e9, attempted: sum.0, live: sum.1 };
         match out.last_mut() {
