@@ -1,21 +1,17 @@
 //! C01 and C05: source ports that run out, and a client that could meet itself. In a network namespace with 64 ports;
 //! skipped, with the reason, where user namespaces or iproute2 are not to be had.
 
+mod programs;
+
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use c2m_schema::control::ServerEvent;
+use programs::binary;
 use serde_json::Value;
 
 const SETUP: &str = "ip link set lo up && ip addr add 10.77.0.1/24 dev lo && ip addr add 10.77.0.2/24 dev lo && \
                      echo '40000 40063' > /proc/sys/net/ipv4/ip_local_port_range";
-
-fn binary(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_BIN_EXE_c2m")).with_file_name(name);
-    assert!(path.exists(), "{} is not built: run `make test`", path.display());
-    path
-}
 
 /// A namespace that lives as long as the process in it.
 struct Namespace {
