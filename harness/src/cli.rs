@@ -18,6 +18,8 @@ enum Verb {
     Run(crate::run::Args),
     /// Say what an experiment needs beside what this machine has, and how to raise it
     Doctor(crate::doctor::Args),
+    /// Measure what this machine can do at best with bare sockets
+    Floor(crate::floor::Args),
     /// Write charts and report of a run directory again
     Report(crate::report::Args),
     /// Draw the charts of a run directory again
@@ -34,6 +36,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Run(args) => crate::run::cli(&args),
         Verb::Doctor(args) => crate::doctor::cli(&args),
+        Verb::Floor(args) => crate::floor::cli(&args),
         Verb::Report(args) => crate::report::cli(args),
         Verb::Plot(args) => crate::draw::cli(args),
         Verb::Compare(args) => crate::compare::cli(args),

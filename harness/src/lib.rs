@@ -5,6 +5,7 @@
 //!
 //! - [`experiment`][]: the definition, [`plan`][]: its points, [`preflight`][]: their needs beside what there is;
 //! - [`ground`][]: the machine and the isolation a run stands on, [`doctor`][]: both for people;
+//! - [`floor`][]: what the machine can do at best, to hold figures against;
 //! - [`run`][]: processes, phases, sampling, the run directory; [`summary`][]: what they left behind as rows;
 //! - [`rundir`][], [`draw`][], [`report`][], [`compare`][]: everything derived.
 
@@ -13,6 +14,7 @@ pub mod compare;
 pub mod doctor;
 pub mod draw;
 pub mod experiment;
+pub mod floor;
 pub mod ground;
 pub mod plan;
 pub mod preflight;

@@ -392,3 +392,38 @@ pub struct ErrorRow {
     /// How often.
     pub count: u64,
 }
+
+/// `floor.csv`: what bare sockets did on this machine, beside the repetition that ran next to it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FloorRow {
+    /// Index of the point in the plan.
+    pub point: u32,
+    /// Repetition.
+    pub repetition: u32,
+    /// Connections held, both ends in one process.
+    pub clients: u64,
+    /// Threads, both ends.
+    pub threads: u64,
+    /// Bytes of one message on the wire.
+    pub wire_bytes: u64,
+    /// Messages to all.
+    pub broadcasts: u64,
+    /// First connect begun to the last connected and accepted.
+    pub connect_ns: Option<u64>,
+    /// Connections per second over that time.
+    pub connects_per_s: Option<f64>,
+    /// Socket slab caches and TCP buffer pages over their baseline, both ends, per connection.
+    pub kernel_bytes_per_client: Option<f64>,
+    /// Where kernel memory was read: `slabinfo` or `sunreclaim`.
+    pub kernel_source: String,
+    /// First send begun to the last delivery, least of the broadcasts.
+    pub to_all_min_ns: Option<u64>,
+    /// As `to_all_min_ns`, median; of an even number the lower.
+    pub to_all_p50_ns: Option<u64>,
+    /// As `to_all_min_ns`, maximum.
+    pub to_all_max_ns: Option<u64>,
+    /// CPU time of the process during the median broadcast, both ends.
+    pub cpu_p50_ns: Option<u64>,
+    /// Why there are no figures.
+    pub reason: String,
+}

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::rows::{BroadcastRow, CoreRow, ErrorRow, LatencyRow, PointRow, SampleRow};
+use crate::rows::{BroadcastRow, CoreRow, ErrorRow, FloorRow, LatencyRow, PointRow, SampleRow};
 
 /// A row type and the file its rows live in.
 pub trait Row: Serialize + DeserializeOwned + Default {
@@ -39,6 +39,9 @@ impl Row for BroadcastRow {
 }
 impl Row for LatencyRow {
     const FILE: &'static str = "latency.csv";
+}
+impl Row for FloorRow {
+    const FILE: &'static str = "floor.csv";
 }
 impl Row for ErrorRow {
     const FILE: &'static str = "errors.csv";

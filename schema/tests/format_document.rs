@@ -1,6 +1,6 @@
 //! FORMAT.md says what the row types write, column by column and in order.
 
-use c2m_schema::rows::{BroadcastRow, CoreRow, ErrorRow, LatencyRow, PointRow, SampleRow};
+use c2m_schema::rows::{BroadcastRow, CoreRow, ErrorRow, FloorRow, LatencyRow, PointRow, SampleRow};
 use c2m_schema::table::{Row, columns};
 
 const DOCUMENT: &str = include_str!("../../FORMAT.md");
@@ -28,6 +28,7 @@ fn every_column_is_documented_in_order() {
     check::<BroadcastRow>();
     check::<LatencyRow>();
     check::<ErrorRow>();
+    check::<FloorRow>();
 }
 
 #[test]

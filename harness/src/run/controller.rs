@@ -14,6 +14,7 @@ use c2m_schema::rows::Phase;
 
 use super::bounds::Bounds;
 use super::child::{Input, Launch, ServerSpec, Who};
+use super::quiet;
 use super::progress::{Meter, Progress, Shown};
 use super::raw::{AgentRaw, End, Raw, Reading};
 use super::split::agent_plans;
@@ -24,11 +25,6 @@ use crate::plan::Point;
 
 /// The longest the controller sleeps before it looks whether the end was asked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-/// Between the readings that show whether the kernel still frees memory of sockets, at most so many.
-const QUIET_INTERVAL: Duration = Duration::from_millis(250);
-const QUIET_READINGS_MAX: u32 = 40;
-/// Less than this between two readings is no freeing any more: a byte a client at the smallest point that matters.
-const QUIET_BYTES: u64 = 256 * 1024;
 /// What a child is given to end in order once the end was asked for.
 const HURRY: Duration = Duration::from_secs(5);
 /// Between the `start` line and the first arrival.
@@ -151,12 +147,12 @@ impl Controller<'_> {
     /// Reads memory once the kernel has taken back what the sockets of an earlier point had, or does not any more.
     fn baseline(&mut self) -> Result<Reading, Halt> {
         let mut last = self.reading()?;
-        for _ in 0..QUIET_READINGS_MAX {
-            self.pass(QUIET_INTERVAL)?;
+        for _ in 0..quiet::READINGS_MAX {
+            self.pass(quiet::INTERVAL)?;
             let next = self.reading()?;
-            let fell = last.socket_bytes().zip(next.socket_bytes()).map_or(0, |(a, b)| a.saturating_sub(b));
+            let is_quiet = quiet::is_quiet(last.socket_bytes(), next.socket_bytes());
             last = next;
-            if fell < QUIET_BYTES {
+            if is_quiet {
                 break;
             }
         }

@@ -32,6 +32,7 @@ pub mod controller;
 mod machine;
 pub mod process;
 pub mod progress;
+pub mod quiet;
 pub mod raw;
 pub mod sampling;
 pub mod split;

@@ -1,0 +1,267 @@
+//! The two ends of the floor's connections: what a thread does, with nothing between it and the sockets.
+//!
+//! Every thread has a descriptor table and an epoll instance of its own; nothing is shared but counters. Sockets are
+//! set up as those of the server and the load agent are (no delay, edge-triggered), so that only the work differs.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+
+use c2m_host::clock::monotonic_ns;
+use c2m_host::limits;
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
+
+/// Events taken at once.
+const EVENTS: usize = 1024;
+const READ_BYTES: usize = 64 * 1024;
+/// As the server's default.
+const BACKLOG: i32 = 65_535;
+/// Marks the listening socket and the wake-up among a server thread's events; clients are numbered from 0.
+const LISTENER: u64 = u64::MAX;
+const WAKE: u64 = u64::MAX - 1;
+/// Sources that may be busy before a thread gives up: all ports of an address and some.
+const BUSY_MAX: u64 = 100_000;
+
+/// What a thread reports to the main thread.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// A server thread listens.
+    Listening,
+    /// A client thread has connected its share.
+    Connected { at_ns: u64 },
+    /// A server thread waits for broadcasts and holds so many connections.
+    Holding { connections: u64 },
+    /// A client thread has received a whole broadcast on all its connections.
+    Reached { at_ns: u64 },
+    /// The thread can't go on.
+    Failed { error: String },
+}
+
+/// Source addresses and ports of the clients.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sources {
+    /// First and last port.
+    pub(super) ports: (u16, u16),
+}
+
+impl Sources {
+    /// The `n`-th source: all ports of 127.1.0.0, then of the next address.
+    fn get(self, n: u64) -> SocketAddrV4 {
+        let ports = u64::from(self.ports.1 - self.ports.0) + 1;
+        let address = Ipv4Addr::from_bits(0x7f01_0000 + (n / ports) as u32);
+        SocketAddrV4::new(address, self.ports.0 + (n % ports) as u16)
+    }
+}
+
+/// Opens a socket bound to `address`, which others are bound to as well. As long as it does not listen it gets none of the
+/// connections.
+pub(super) fn bind(address: SocketAddr) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    Ok(socket)
+}
+
+/// One server thread.
+pub(super) struct ServerEnd {
+    /// Where it listens.
+    pub(super) address: SocketAddr,
+    /// Accepted by all threads.
+    pub(super) accepted: std::sync::Arc<AtomicU64>,
+    /// Written once every client is connected.
+    pub(super) wake: std::sync::Arc<OwnedFd>,
+    /// The message of each broadcast; the end of it is the thread's.
+    pub(super) broadcasts: Receiver<std::sync::Arc<[u8]>>,
+    /// The main thread.
+    pub(super) reports: Sender<Report>,
+}
+
+impl ServerEnd {
+    /// Accepts until it is woken, then sends what it is told to.
+    pub(super) fn run(self) {
+        let opened = (|| {
+            limits::private_file_table()?;
+            let (epoll, listener) = (epoll::create(epoll::CreateFlags::CLOEXEC)?, bind(self.address)?);
+            rustix::net::listen(&listener, BACKLOG)?;
+            watch(&epoll, listener.as_fd(), LISTENER)?;
+            watch(&epoll, self.wake.as_fd(), WAKE)?;
+            Ok((epoll, listener))
+        })();
+        let (epoll, listener) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return self.fail("listening", error),
+        };
+        // Nobody waits for a report any more when the main thread has given up; that goes for all of them.
+        let _ = self.reports.send(Report::Listening);
+        let connections = match self.accept(&epoll, &listener) {
+            Ok(connections) => connections,
+            Err(error) => return self.fail("accepting", error.into()),
+        };
+        let _ = self.reports.send(Report::Holding { connections: connections.len() as u64 });
+        while let Ok(message) = self.broadcasts.recv() {
+            for connection in &connections {
+                match rustix::net::send(connection, &message, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                    Ok(sent) if sent == message.len() => {}
+                    Ok(_) => return self.fail("sending", io::Error::other("the socket buffer is full")),
+                    Err(error) => return self.fail("sending", error.into()),
+                }
+            }
+        }
+    }
+
+    fn accept(&self, epoll: &OwnedFd, listener: &OwnedFd) -> rustix::io::Result<Vec<OwnedFd>> {
+        let mut connections = Vec::new();
+        let mut events = Vec::with_capacity(EVENTS);
+        loop {
+            events.clear();
+            wait(epoll, &mut events)?;
+            for event in &events {
+                match event.data.u64() {
+                    WAKE => return Ok(connections),
+                    LISTENER => loop {
+                        match rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+                            Ok(connection) => {
+                                watch(epoll, connection.as_fd(), connections.len() as u64)?;
+                                connections.push(connection);
+                                self.accepted.fetch_add(1, Ordering::Relaxed);
+                            }
+                            Err(Errno::AGAIN) => break,
+                            Err(Errno::INTR | Errno::CONNABORTED) => {}
+                            Err(error) => return Err(error),
+                        }
+                    },
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn fail(&self, doing: &str, error: io::Error) {
+        let _ = self.reports.send(Report::Failed { error: format!("{doing}: {error}") });
+    }
+}
+
+/// One client thread.
+pub(super) struct ClientEnd {
+    /// Where it connects to.
+    pub(super) server: SocketAddr,
+    /// Where from: source `first`, `first + stride`, …
+    pub(super) sources: Sources,
+    /// Its first source.
+    pub(super) first: u64,
+    /// Number of client threads.
+    pub(super) stride: u64,
+    /// How many connections it makes.
+    pub(super) clients: u64,
+    /// Bytes of a broadcast.
+    pub(super) message_bytes: usize,
+    /// Sent to begin.
+    pub(super) start: Receiver<()>,
+    /// The main thread.
+    pub(super) reports: Sender<Report>,
+}
+
+impl ClientEnd {
+    /// Connects its share, then receives for ever.
+    pub(super) fn run(self) {
+        if self.start.recv().is_err() {
+            return;
+        }
+        if let Err(error) = self.connect_and_receive() {
+            let _ = self.reports.send(Report::Failed { error: format!("clients: {error}") });
+        }
+    }
+
+    fn connect_and_receive(&self) -> io::Result<()> {
+        limits::private_file_table()?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let mut sockets = Vec::with_capacity(self.clients as usize);
+        let (mut source, mut busy) = (self.first, 0);
+        while (sockets.len() as u64) < self.clients {
+            match connect(self.sources.get(source), self.server) {
+                Ok(socket) => {
+                    watch(&epoll, socket.as_fd(), sockets.len() as u64)?;
+                    sockets.push(socket);
+                }
+                Err(Errno::ADDRINUSE | Errno::ADDRNOTAVAIL) if busy < BUSY_MAX => busy += 1,
+                Err(error) => return Err(io::Error::from(error)),
+            }
+            source += self.stride;
+        }
+        let _ = self.reports.send(Report::Connected { at_ns: monotonic_ns() });
+        self.receive(&epoll, &sockets)
+    }
+
+    fn receive(&self, epoll: &OwnedFd, sockets: &[OwnedFd]) -> io::Result<()> {
+        let (mut events, mut buffer) = (Vec::with_capacity(EVENTS), vec![0u8; READ_BYTES]);
+        let whole = self.clients as usize * self.message_bytes;
+        let mut received = 0;
+        loop {
+            events.clear();
+            wait(epoll, &mut events)?;
+            for event in &events {
+                let socket = &sockets[event.data.u64() as usize];
+                match rustix::net::recv(socket, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
+                    Ok((_, 0)) => return Err(io::Error::other("the server's end closed")),
+                    Ok((_, bytes)) => received += bytes,
+                    Err(Errno::AGAIN | Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if received >= whole {
+                received -= whole;
+                if self.reports.send(Report::Reached { at_ns: monotonic_ns() }).is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Connects from `source`. On loopback the handshake is over when the call returns, so nothing sleeps.
+fn connect(source: SocketAddrV4, server: SocketAddr) -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &source)?;
+    loop {
+        match rustix::net::connect(&socket, &server) {
+            Ok(()) | Err(Errno::ISCONN) => return Ok(socket),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn watch(epoll: &OwnedFd, socket: BorrowedFd<'_>, number: u64) -> rustix::io::Result<()> {
+    let flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
+    epoll::add(epoll, socket, EventData::new_u64(number), flags)
+}
+
+fn wait(epoll: &OwnedFd, events: &mut Vec<epoll::Event>) -> rustix::io::Result<()> {
+    match epoll::wait(epoll, spare_capacity(events), None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_use_every_port_of_an_address_before_the_next() {
+        let sources = Sources { ports: (40_000, 40_002) };
+        let of = |n| sources.get(n).to_string();
+        assert_eq!([of(0), of(2), of(3)], ["127.1.0.0:40000", "127.1.0.0:40002", "127.1.0.1:40000"]);
+        assert_eq!(of(3 * 256 + 1), "127.1.1.0:40001");
+    }
+}

@@ -1,0 +1,96 @@
+//! `c2m floor`: what this machine can do at best with bare sockets, no HTTP, no WebSocket, no JSON, in tight loops.
+//!
+//! The floor is measured by a process of its own, which ends with it: for people on the command line, and in a run as a
+//! child of the harness, in the same session and namespace as the point that is held against it.
+
+mod ends;
+mod probe;
+
+use std::io::{Read as _, Write as _};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use c2m_schema::rows::FloorRow;
+
+use crate::experiment::load::parse;
+use crate::ground;
+use crate::text::count;
+
+pub use probe::{Question, measure};
+
+/// Wire bytes of a broadcast with 64 bytes of payload to `rooms:lobby`, version 2 of the serializer.
+const DEFAULT_WIRE_BYTES: u64 = 102;
+
+/// `c2m floor`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Connections to hold
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=16_000_000))]
+    pub clients: u64,
+    /// Bytes of one message on the wire
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_WIRE_BYTES, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    pub bytes: u64,
+    /// Messages to all, one after another
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    pub broadcasts: u32,
+    /// The host's network as it is, instead of a private namespace
+    #[arg(long)]
+    pub on_host: bool,
+    /// Print the result as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Stay in the network of whoever started this, print JSON, and end when standard input does
+    #[arg(long, hide = true)]
+    pub child: bool,
+}
+
+/// Measures and prints. Errors: the machine has too little of something, which the message names.
+pub fn cli(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.child {
+        // The parent's end is this process's, even in mid-measurement.
+        std::thread::spawn(|| {
+            let _ = std::io::stdin().read_to_end(&mut Vec::new());
+            std::process::exit(1);
+        });
+    } else {
+        let isolate = if args.on_host { "host" } else { "netns" };
+        let definition = format!(
+            "name = \"floor\"\nquestion = \"-\"\nisolate = \"{isolate}\"\n[clients]\ncounts = [{}]\nobservers = 0\n",
+            args.clients
+        );
+        let ground = ground::prepare(parse("floor", "floor", &definition, &[])?, None)?;
+        ground.notes.iter().for_each(|note| eprintln!("{note}"));
+        let checks = crate::preflight::preflight(&ground.experiment, &ground.have);
+        if checks.iter().any(|c| c.verdict() == crate::preflight::Verdict::Refuse) {
+            anyhow::bail!("{}", crate::preflight::table(&checks, false).trim_end());
+        }
+    }
+    let row = measure(Question { clients: args.clients, wire_bytes: args.bytes, broadcasts: args.broadcasts })?;
+    let text = if args.json || args.child { serde_json::to_string(&row)? + "\n" } else { table(&row) };
+    std::io::stdout().write_all(text.as_bytes()).context("print the floor")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(row: &FloorRow) -> String {
+    let seconds = |ns: Option<u64>| ns.map_or("–".into(), |ns| format!("{:.3} s", ns as f64 / 1e9));
+    let deliveries = row.clients.max(1) as f64;
+    let lines = [
+        ("connections, both ends in one process", count(row.clients)),
+        ("threads, both ends", count(row.threads)),
+        ("connected in", seconds(row.connect_ns)),
+        ("connects per second", row.connects_per_s.map_or("–".into(), |r| count(r as u64))),
+        (
+            "kernel memory of a connection, both ends",
+            row.kernel_bytes_per_client.map_or("–".into(), |b| format!("{b:.0} B ({})", row.kernel_source)),
+        ),
+        ("bytes of a message", count(row.wire_bytes)),
+        ("a message to all, least", seconds(row.to_all_min_ns)),
+        ("a message to all, median", seconds(row.to_all_p50_ns)),
+        ("a message to all, most", seconds(row.to_all_max_ns)),
+        (
+            "CPU time of a delivery, both ends",
+            row.cpu_p50_ns.map_or("–".into(), |ns| format!("{:.2} µs", ns as f64 / deliveries / 1e3)),
+        ),
+    ];
+    lines.iter().map(|(name, value)| format!("{name:<42}{value}\n")).collect()
+}
