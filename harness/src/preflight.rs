@@ -3,7 +3,7 @@
 use c2m_host::netns::Setting;
 
 use crate::experiment::Experiment;
-use crate::plan::{ALL_IN_BYTES_PER_CLIENT, Point, Room, points};
+use crate::plan::{ALL_IN_BYTES_PER_CLIENT, Point, Room, planned};
 use crate::text::{bytes, count};
 
 mod descriptors;
@@ -114,9 +114,9 @@ impl PointChecks {
     }
 }
 
-/// The needs of every point of the plan.
+/// The needs of every point of the plan; of a search, those of its bounds.
 pub fn preflight(e: &Experiment, have: &Have) -> Vec<PointChecks> {
-    points(e).into_iter().map(|point| PointChecks { checks: checks(e, &point, have), point }).collect()
+    planned(e).into_iter().map(|(e, point)| PointChecks { checks: checks(&e, &point, have), point }).collect()
 }
 
 /// The sysctls that the remedies of all points name, in their order: what is set is what is shown, word for word.
