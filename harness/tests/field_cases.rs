@@ -56,7 +56,16 @@ fn clients_that_the_server_never_accepts_are_upgrade_timeouts_and_the_server_is_
     let server = Server::with_nofile(256);
     let output = Command::new(binary("c2m-loadgen"))
         .args(["run", "--url", &format!("ws://{}/socket/websocket", server.address)])
-        .args(["--clients", &CLIENTS.to_string(), "--rate", "2000", "--upgrade-timeout-s", "3", "--join-timeout-s", "3"])
+        .args([
+            "--clients",
+            &CLIENTS.to_string(),
+            "--rate",
+            "2000",
+            "--upgrade-timeout-s",
+            "3",
+            "--join-timeout-s",
+            "3",
+        ])
         .args(["--broadcasts", "0", "--heartbeat-s", "0", "--observers", "0", "--settle-s", "0", "--json"])
         .output()
         .expect("c2m-loadgen runs");
@@ -71,7 +80,10 @@ fn clients_that_the_server_never_accepts_are_upgrade_timeouts_and_the_server_is_
     let timeouts = errors.iter().find(|e| e["kind"] == "upgrade_timeout").expect("upgrade timeouts");
     assert_eq!(timeouts["count"].as_u64(), Some(CLIENTS - upgraded));
     let verdict = summary["verdict"].to_string();
-    assert!(verdict.contains("server stopped answering upgrades") && verdict.contains(&upgraded.to_string()), "{verdict}");
+    assert!(
+        verdict.contains("server stopped answering upgrades") && verdict.contains(&upgraded.to_string()),
+        "{verdict}"
+    );
 }
 
 /// C15: what an idle joined client costs stays inside the budget of the design, in both programs.
