@@ -1,19 +1,15 @@
 //! Cases from the field that need the real server and the real load agent, without or with the harness.
 
+mod programs;
+
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use c2m_schema::control::ServerEvent;
 use c2m_schema::rows::PointRow;
 use c2m_schema::table;
-
-/// The server and the agent are built beside the harness by `make test`.
-fn binary(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_BIN_EXE_c2m")).with_file_name(name);
-    assert!(path.exists(), "{} is not built: run `make test`", path.display());
-    path
-}
+use programs::binary;
 
 /// A server with at most `nofile` descriptors, ended by closing its stdin.
 struct Server {

@@ -135,7 +135,7 @@ struct Entry {
     delta: Delta,
     expected: u64,
     received: u64,
-    latency: Option<Box<Latency>>,
+    latency: Option<Latency>,
 }
 
 /// The account of one thread's clients.
@@ -154,7 +154,7 @@ pub struct Ledger {
     open: VecDeque<Entry>,
     /// Accounts that closed and have not been drained.
     ended: Vec<(u32, Entry)>,
-    pool: Vec<Box<Latency>>,
+    pool: Vec<Latency>,
     late: u64,
     changed: bool,
     urgent: bool,
@@ -294,7 +294,7 @@ impl Ledger {
         let Self { ended, open, pool, .. } = self;
         let mut hand_out = |sequence: u32, entry: &mut Entry| {
             if entry.delta != Delta::default() {
-                sink(sequence, &entry.delta, entry.latency.as_deref());
+                sink(sequence, &entry.delta, entry.latency.as_ref());
                 entry.delta = Delta::default();
                 if let Some(mut latency) = entry.latency.take() {
                     latency.clear();

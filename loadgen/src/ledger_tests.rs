@@ -30,7 +30,8 @@ impl Sums {
     fn drain(&mut self, ledger: &mut Ledger) {
         ledger.drain(|sequence, delta, latency| {
             let (sum, from_due, from_sent) = self.0.entry(sequence).or_default();
-            assert!(!(sum.opened && delta.opened) && !sum.closed, "opened once, and nothing after closing");
+            assert!(!sum.closed, "nothing after closing");
+            assert!(!(sum.opened && delta.opened), "opened once");
             sum.opened |= delta.opened;
             sum.closed |= delta.closed;
             sum.expected += delta.expected;
