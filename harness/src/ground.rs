@@ -85,7 +85,7 @@ fn settings() -> Vec<Setting> {
 
 /// Buckets for the largest point, two ends a client.
 fn ehash_entries(e: &Experiment) -> u64 {
-    let largest = e.clients.counts.list().unwrap_or_default().iter().max().copied().unwrap_or(0);
+    let largest = plan::planned(e).iter().map(|(_, point)| point.clients).max().unwrap_or(0);
     if largest > LARGE_CLIENTS { EHASH_LARGE } else { (largest * 2).next_power_of_two().max(EHASH_SMALLEST) }
 }
 

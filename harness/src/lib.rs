@@ -4,6 +4,7 @@
 //! lines with them. Everything derived (charts, report, comparison) is a pure function of the files of a run directory.
 //!
 //! - [`experiment`][]: the definition, [`plan`][]: its points, [`preflight`][]: their needs beside what there is;
+//! - [`search`][]: the largest value that holds, by probes;
 //! - [`ground`][]: the machine and the isolation a run stands on, [`doctor`][]: both for people;
 //! - [`floor`][]: what the machine can do at best, to hold figures against;
 //! - [`run`][]: processes, phases, sampling, the run directory; [`summary`][]: what they left behind as rows;
@@ -21,5 +22,6 @@ pub mod preflight;
 pub mod report;
 pub mod run;
 pub mod rundir;
+pub mod search;
 pub mod summary;
 pub mod text;

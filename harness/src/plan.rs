@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::experiment::{Counts, Experiment};
+use crate::search;
 use crate::text::count;
 
 /// One point of the plan: a client count and a variant.
@@ -18,6 +19,17 @@ pub struct Point {
     pub interval_ns: u64,
     /// What tells it from other points with the same count; empty when nothing does.
     pub variant: String,
+}
+
+/// Every point with the definition that holds for it: as written, or the bounds of a search.
+pub fn planned(e: &Experiment) -> Vec<(Experiment, Point)> {
+    match &e.search {
+        Some(s) => {
+            let bounds = if s.low == s.high { vec![s.low] } else { vec![s.low, s.high] };
+            bounds.into_iter().zip(0..).map(|(value, index)| search::probe(e, s, value, index)).collect()
+        }
+        None => points(e).into_iter().map(|point| (e.clone(), point)).collect(),
+    }
 }
 
 /// Counts × variants, in the order of the definition. Empty while the counts are still to be chosen.
@@ -88,7 +100,11 @@ pub fn two_digits(n: u64) -> u64 {
 /// The plan as text for people, one line a point.
 pub fn list(e: &Experiment) -> String {
     let mut text = format!("{}: {}\n", e.name, e.question);
-    for point in points(e) {
+    if let Some(s) = &e.search {
+        let _ = writeln!(text, "{}; first and last:", search::describe(s));
+    }
+    for (e, point) in planned(e) {
+        let repetitions = e.measure.repetitions_of(point.clients);
         let variant = if point.variant.is_empty() { String::new() } else { format!(", {}", point.variant) };
         let _ = writeln!(
             text,
@@ -99,8 +115,8 @@ pub fn list(e: &Experiment) -> String {
             e.broadcast.count,
             point.payload_bytes,
             point.interval_ns as f64 / 1e9,
-            e.measure.repetitions,
-            if e.measure.repetitions == 1 { "" } else { "s" },
+            repetitions,
+            if repetitions == 1 { "" } else { "s" },
         );
     }
     text

@@ -1,7 +1,9 @@
 //! What each point needs beside what this machine has. Pure: of the definition and of facts that were read before.
 
+use c2m_host::netns::Setting;
+
 use crate::experiment::Experiment;
-use crate::plan::{ALL_IN_BYTES_PER_CLIENT, Point, Room, points};
+use crate::plan::{ALL_IN_BYTES_PER_CLIENT, Point, Room, planned};
 use crate::text::{bytes, count};
 
 mod descriptors;
@@ -112,9 +114,22 @@ impl PointChecks {
     }
 }
 
-/// The needs of every point of the plan.
+/// The needs of every point of the plan; of a search, those of its bounds.
 pub fn preflight(e: &Experiment, have: &Have) -> Vec<PointChecks> {
-    points(e).into_iter().map(|point| PointChecks { checks: checks(e, &point, have), point }).collect()
+    planned(e).into_iter().map(|(e, point)| PointChecks { checks: checks(&e, &point, have), point }).collect()
+}
+
+/// The sysctls that the remedies of all points name, in their order: what is set is what is shown, word for word.
+pub fn settings(points: &[PointChecks]) -> Vec<Setting> {
+    points.iter().flat_map(|p| &p.checks).flat_map(|c| &c.remedy).filter_map(|r| setting(r)).collect()
+}
+
+/// Reads `sysctl -w name=value`, the value quoted or not; none for any other text.
+pub fn setting(command: &str) -> Option<Setting> {
+    let (name, value) = command.trim().strip_prefix("sysctl -w ")?.split_once('=')?;
+    let value = value.strip_prefix('\'').and_then(|v| v.strip_suffix('\'')).unwrap_or(value);
+    let whole = value.split(' ').all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()));
+    whole.then(|| Setting::new(name, value))
 }
 
 /// The needs of one point.

@@ -94,6 +94,119 @@ fn doctor_without_an_experiment_says_what_fits() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("largest count of clients that fits: "));
 }
 
+impl Machine {
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("root")
+    }
+
+    fn read_sysctl(&self, name: &str) -> String {
+        std::fs::read_to_string(self.root().join("proc/sys").join(name)).expect("read").trim().to_owned()
+    }
+}
+
+#[test]
+fn apply_raises_what_is_short_once_and_undo_puts_it_back() {
+    let machine = Machine::new(4_000_000, 4_000_000, 1_048_576);
+    machine.sysctl("net/core/somaxconn", "128");
+    machine.sysctl("net/ipv4/tcp_mem", "1000\t2000\t3000");
+    machine.sysctl("net/ipv4/tcp_max_syn_backlog", "100000");
+    machine.sysctl("net/ipv4/ip_local_port_range", "32768\t60999");
+    let experiment = machine.experiment("[450_000, 2_000_000]", SHARED);
+    let undo = machine.dir.path().join("undo.sh");
+    let apply = |undo: &Path| {
+        let path = experiment.to_str().expect("UTF-8");
+        let out = machine.c2m(&["doctor", path, "--apply", "--undo-file", undo.to_str().expect("UTF-8")]);
+        (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    let settings = ["fs/nr_open", "fs/file-max", "net/core/somaxconn", "net/ipv4/tcp_mem"];
+    let before = settings.map(|s| machine.read_sysctl(s));
+    let (status, text) = apply(&undo);
+    assert_eq!(status, Some(0), "after it every point fits: {text}");
+    for part in [
+        "net.core.somaxconn: 128 -> 1024\n",
+        "net.ipv4.tcp_mem: 1000 2000 3000 -> 2000000 3000000 4000000\n",
+        "  sysctl -w net.core.somaxconn='128'\n",
+        "c2m doctor --undo ",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+    assert_eq!(machine.read_sysctl("net/core/somaxconn"), "1024");
+    assert_eq!(machine.read_sysctl("net/ipv4/tcp_mem"), "2000000 3000000 4000000", "the largest point decides");
+    // What is enough stays as it is, also what is more than enough.
+    assert_eq!(machine.read_sysctl("net/ipv4/tcp_max_syn_backlog"), "100000");
+    assert_eq!(machine.read_sysctl("net/ipv4/ip_local_port_range"), "32768\t60999");
+
+    let other = machine.dir.path().join("other.sh");
+    let (status, text) = apply(&other);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains("nothing to set") && !other.exists(), "{text}");
+
+    for round in ["puts back", "has nothing left to do"] {
+        let out = machine.c2m(&["doctor", "--undo", undo.to_str().expect("UTF-8")]);
+        assert_eq!(out.status.code(), Some(0), "{round}: {}", String::from_utf8_lossy(&out.stderr));
+        let words = |s: &String| s.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let after = settings.map(|s| words(&machine.read_sysctl(s)));
+        assert_eq!(after, before.each_ref().map(words), "{round}");
+    }
+}
+
+#[test]
+fn apply_never_overwrites_an_undo_file_and_undo_leaves_alone_what_others_changed() {
+    let machine = Machine::new(1_048_576, 1_048_576, 1_048_576);
+    machine.sysctl("net/core/somaxconn", "128");
+    let experiment = machine.experiment("[1_000]", "");
+    let undo = machine.dir.path().join("undo.sh");
+    std::fs::write(&undo, "mine").expect("write");
+    let apply =
+        ["doctor", experiment.to_str().expect("UTF-8"), "--apply", "--undo-file", undo.to_str().expect("UTF-8")];
+    let out = machine.c2m(&apply);
+    assert_eq!(out.status.code(), Some(2));
+    assert_eq!(
+        (std::fs::read_to_string(&undo).expect("read").as_str(), machine.read_sysctl("net/core/somaxconn").as_str()),
+        ("mine", "128")
+    );
+    let out = machine.c2m(&["doctor", "--undo", undo.to_str().expect("UTF-8")]);
+    assert_eq!(out.status.code(), Some(2), "a file of another kind is no list of settings");
+
+    std::fs::remove_file(&undo).expect("remove");
+    assert_eq!(machine.c2m(&apply).status.code(), Some(0));
+    machine.sysctl("net/core/somaxconn", "2048");
+    let out = machine.c2m(&["doctor", "--undo", undo.to_str().expect("UTF-8")]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&out.stdout).contains("left alone"));
+    assert_eq!(machine.read_sysctl("net/core/somaxconn"), "2048");
+}
+
+#[test]
+fn apply_without_root_changes_nothing_and_shows_the_commands() {
+    use std::os::unix::process::CommandExt as _;
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let experiment = dir.path().join("x.toml");
+    // A file of the definition that anybody may read.
+    std::fs::write(
+        &experiment,
+        "question = \"?\"\nisolate = \"host\"\n[clients]\ncounts = [100]\n[arrival]\nrate_per_s = 10_000_000\n",
+    )
+    .expect("write");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_c2m"));
+    command.arg("doctor").arg("/dev/stdin").arg("--apply").stdin(std::fs::File::open(&experiment).expect("open"));
+    command.args(["--set", "name=stdin"]).current_dir("/");
+    if rustix::process::geteuid().is_root() {
+        command.uid(65_534).gid(65_534);
+    }
+    let Ok(out) = command.output() else {
+        eprintln!("skipped: the program can't be run as another user from here");
+        return;
+    };
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    if text.contains("nothing to set") {
+        eprintln!("skipped: this machine is short of nothing");
+        return;
+    }
+    assert_eq!(out.status.code(), Some(2), "{text}{}", String::from_utf8_lossy(&out.stderr));
+    assert!(text.contains("takes root") && text.contains("  sysctl -w "), "{text}");
+}
+
 /// C03 (a): refused before anything is started or created.
 #[test]
 fn run_refuses_what_does_not_fit_and_leaves_nothing_behind() {

@@ -84,7 +84,9 @@ fn the_definition_as_run_reads_back_equal() {
          file_tables = \"private\"\nidle_timeout_s = 0\n[agents]\ncount = 2\nsources = [\"127.0.0.2\"]\nsource_ports = [1024, 2048]\n\
          [broadcast]\ninterval_ms = \"auto\"\npayload_bytes = [64, 100]\n[expect]\njoined = \"all\"\nmissing = 0\n"
     );
-    for text in [MINIMAL, rich.as_str()] {
+    let search = "question = \"?\"\n[clients]\n[expect]\nmissing = 0\n[search]\nkey = \"clients.counts\"\nlow = 100\n\
+                  high = 5_000\n[measure]\nrepeat_upto_clients = 200\n";
+    for text in [MINIMAL, rich.as_str(), search] {
         let mut e = read(text, &["measure.repetitions=2"]).unwrap();
         resolve(&mut e, Room { cores: 1, memory_available_bytes: 1 << 30, clients_by_limits: 1000 });
         let written = toml::to_string(&e).unwrap();
@@ -122,4 +124,53 @@ fn the_arrival_schedule_says_how_long_a_ramp_takes() {
     let e = read(&text, &[]).unwrap();
     assert!((e.arrival.seconds_for(500) - 5.0).abs() < 1e-9);
     assert!((e.arrival.seconds_for(2_000) - 12.0).abs() < 1e-9);
+}
+
+#[test]
+fn larger_points_can_be_left_unrepeated() {
+    let text = "question = \"x\"\n[clients]\ncounts = [128_000, 450_000, 1_000_000]\n[measure]\nrepetitions = 3\n\
+                repeat_upto_clients = 450_000\n";
+    let e = read(text, &[]).unwrap();
+    assert_eq!(points(&e).iter().map(|p| e.measure.repetitions_of(p.clients)).collect::<Vec<_>>(), [3, 3, 1]);
+    let plan = c2m::plan::list(&e);
+    assert!(
+        plan.contains("450 000 clients") && plan.contains("3 repetitions") && plan.contains("1 repetition\n"),
+        "{plan}"
+    );
+}
+
+#[test]
+fn a_search_varies_one_key_that_is_written_nowhere_else_and_can_fail() {
+    let search = "[search]\nkey = \"arrival.rate_per_s\"\nlow = 1_000\nhigh = 50_000\n";
+    let expect = "[expect]\njoin_p99_ms = 1_000\n";
+    let one = "question = \"x\"\n[clients]\ncounts = [500]\n";
+    let e = read(&format!("{one}{search}{expect}"), &[]).unwrap();
+    assert!((e.search.unwrap().until - 0.05).abs() < 1e-9, "five per cent unless said otherwise");
+    let plan = c2m::plan::list(&e);
+    for part in ["largest arrival.rate_per_s from 1 000 to 50 000", "500 clients, 1000/s", "500 clients, 50000/s"] {
+        assert!(plan.contains(part), "{part:?} is not in\n{plan}");
+    }
+    assert_refused(&format!("{one}{search}"), &[], &["[expect]"]);
+    assert_refused(&format!("{MINIMAL}{search}{expect}"), &[], &["clients.counts", "write one count"]);
+    assert_refused(&format!("{one}[arrival]\nrate_per_s = 5\n{search}{expect}"), &[], &["leave it out of [arrival]"]);
+    assert_refused(&format!("{one}{search}{expect}"), &["search.key=clients.counts"], &["leave it out"]);
+    assert_refused(&format!("{one}{search}{expect}"), &["search.high=10"], &["--set search.high=10", "from 1000"]);
+    assert_refused(
+        &format!("{one}{search}{expect}"),
+        &["search.key=clients.count"],
+        &["did you mean `clients.counts`"],
+    );
+    assert_refused(&format!("{one}{search}{expect}"), &["expect.loadgen_saturated=true"], &["leave it out"]);
+}
+
+#[test]
+fn every_experiment_that_comes_along_can_be_read() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments");
+    for entry in std::fs::read_dir(dir).expect("experiments") {
+        let path = entry.expect("entry").path();
+        if path.extension().is_some_and(|e| e == "toml") {
+            let e = c2m::experiment::load::load(&path, &[]).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(c2m::experiment::check::warnings(&e), Vec::<String>::new(), "{}", path.display());
+        }
+    }
 }

@@ -126,6 +126,23 @@ pub fn enter_private(settings: &[Setting], child_ehash_entries: Option<u64>) -> 
     Ok(private)
 }
 
+/// The network namespace this process is in now, to come back to after [`enter_private`].
+#[derive(Debug)]
+pub struct Home(File);
+
+impl Home {
+    /// Remembers the namespace. Errors: `/proc` does not show it.
+    pub fn remember() -> io::Result<Self> {
+        File::open(ProcRoot::default().proc("self/ns/net")).map(Self)
+    }
+
+    /// Moves this process, which must have one thread, back. Errors: it lacks the privilege, as it does when a user
+    /// namespace came along.
+    pub fn go_back(&self) -> io::Result<()> {
+        Ok(move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network))?)
+    }
+}
+
 /// Adds `address/prefix` to `lo` of the current namespace, for source addresses outside 127.0.0.0/8 (which needs none).
 /// On `lo` every address of the prefix becomes local, not just the one.
 /// Needs the privilege over the namespace, which [`enter_private`] leaves to this process.

@@ -1,6 +1,7 @@
 //! Where `/proc` and `/sys` are read. Immutable, any thread.
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// The directory that holds `proc` and `sys`: `/`, or a copy that speaks for another machine.
@@ -39,6 +40,18 @@ impl ProcRoot {
     /// Value of a sysctl that is one whole number; none also where it is not.
     pub fn read_sysctl_u64(&self, name: &str) -> Option<u64> {
         self.read_sysctl(name)?.parse().ok()
+    }
+
+    /// Sets a sysctl that exists by its dotted name. Errors: the name is none, there is no such setting, or the kernel
+    /// refuses.
+    pub fn write_sysctl(&self, name: &str, value: &str) -> io::Result<()> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if name.is_empty() || name.contains("..") || !name.chars().all(plain) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{name}` is no name of a setting")));
+        }
+        let mut file = fs::OpenOptions::new().write(true).truncate(true).open(self.sysctl_path(name))?;
+        // One write, as the kernel takes each for a whole value.
+        file.write_all(format!("{value}\n").as_bytes())
     }
 
     /// File of a sysctl by its dotted name.
@@ -87,5 +100,17 @@ mod tests {
         assert_eq!(root.read_sysctl("net.ipv4.ip_local_port_range").as_deref(), Some("32768 60999"));
         assert_eq!(root.read_sysctl_u64("net.netfilter.nf_conntrack_max"), Some(262_144));
         assert_eq!(root.read_sysctl("net.netfilter.nf_conntrack_count"), None);
+    }
+
+    #[test]
+    fn only_a_setting_that_exists_is_written() {
+        let (dir, root) = fake::root(&[("proc/sys/fs/nr_open", "1048576\n"), ("secret", "kept")]);
+        root.write_sysctl("fs.nr_open", "2097152").unwrap();
+        assert_eq!(root.read_sysctl_u64("fs.nr_open"), Some(2_097_152));
+        for name in ["fs.nr_openn", "fs/nr_open", "../../secret", "fs..nr_open", ""] {
+            assert!(root.write_sysctl(name, "1").is_err(), "{name}");
+        }
+        assert_eq!(root.read_sysctl_u64("fs.nr_open"), Some(2_097_152));
+        assert_eq!(fs::read_to_string(dir.path().join("secret")).unwrap(), "kept");
     }
 }

@@ -30,6 +30,41 @@ pub struct RunRecord {
     pub host: HostRecord,
     /// What the processes of each repetition said of themselves.
     pub roles: Vec<RoleRecord>,
+    /// What a search has found so far; none when the experiment is no search.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchRecord>,
+}
+
+/// A search for the largest value of one key at which every expectation is met.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SearchRecord {
+    /// Dotted key of the definition.
+    pub key: String,
+    /// Smallest value to try.
+    pub low: u64,
+    /// Largest value to try.
+    pub high: u64,
+    /// Relative width at which the search ends.
+    pub until: f64,
+    /// Values tried, in order.
+    pub probes: Vec<SearchProbe>,
+    /// Largest value that met every expectation; none when none did.
+    pub found: Option<u64>,
+    /// Smallest value above it that did not; none when none failed.
+    pub not_met: Option<u64>,
+    /// Whether the search came to its end.
+    pub complete: bool,
+}
+
+/// One value tried by a search.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SearchProbe {
+    /// The value.
+    pub value: u64,
+    /// Index of its point in `points.csv`.
+    pub point: u32,
+    /// Whether every repetition of it met every expectation.
+    pub met: bool,
 }
 
 /// Network isolation in force.

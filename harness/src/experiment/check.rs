@@ -2,7 +2,7 @@
 
 use c2m_schema::control::BroadcastPlan;
 
-use super::{Counts, Experiment, Interval, Joined};
+use super::{Counts, Expect, Experiment, Interval, Joined, Search, SearchKey};
 
 /// A value that is out of range.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -28,6 +28,9 @@ const PAYLOAD_BYTES_MAX: u64 = 60 * 1024;
 pub fn check(e: &Experiment) -> Result<(), OutOfRange> {
     name(e)?;
     server(e)?;
+    if let Some(search) = &e.search {
+        searched(e, search)?;
+    }
     clients(e)?;
     arrival(e)?;
     broadcast(e)?;
@@ -36,6 +39,7 @@ pub fn check(e: &Experiment) -> Result<(), OutOfRange> {
     within("measure.settle_s", e.measure.settle_s, 0.0, SECONDS_MAX)?;
     within("measure.hold_s", e.measure.hold_s, 0.0, SECONDS_MAX)?;
     if let (Some(Joined::AtLeast(n)), Counts::List(list)) = (e.expect.joined, &e.clients.counts)
+        && !list.is_empty()
         && list.iter().all(|&count| n > count)
     {
         return out(
@@ -92,11 +96,13 @@ fn server(e: &Experiment) -> Result<(), OutOfRange> {
 fn clients(e: &Experiment) -> Result<(), OutOfRange> {
     let c = &e.clients;
     if let Counts::List(list) = &c.counts {
-        if list.is_empty() {
-            return out("clients.counts", "there is no count", "list at least one, or write \"auto\"");
+        if list.is_empty() && !searches(e, SearchKey::ClientsCounts) {
+            let problem = "missing key `counts`, or there is no count in it";
+            return out("clients.counts", problem, "list at least one, or write \"auto\"");
         }
         let agents = u64::from(e.agents.count);
-        for &n in list {
+        let smallest_searched = e.search.filter(|s| s.key == SearchKey::ClientsCounts).map(|s| s.low);
+        for n in list.iter().copied().chain(smallest_searched) {
             within("clients.counts", n as f64, 1.0, CLIENTS_MAX as f64)?;
             if n < agents {
                 let problem = format!("{n} clients can't be spread over {agents} agents");
@@ -129,6 +135,43 @@ fn clients(e: &Experiment) -> Result<(), OutOfRange> {
         within(key, ms as f64, 1.0, 3_600_000.0)?;
     }
     Ok(())
+}
+
+fn searches(e: &Experiment, key: SearchKey) -> bool {
+    e.search.is_some_and(|s| s.key == key)
+}
+
+fn searched(e: &Experiment, search: &Search) -> Result<(), OutOfRange> {
+    let most = match search.key {
+        SearchKey::ClientsCounts => CLIENTS_MAX as f64,
+        SearchKey::ArrivalRate => RATE_PER_S_MAX,
+    };
+    within("search.low", search.low as f64, 1.0, most)?;
+    within("search.high", search.high as f64, search.low as f64, most)?;
+    within("search.until", search.until, 0.001, 1.0)?;
+    if e.expect == Expect::default() {
+        return out("search.key", "a search needs something that can fail", "write what must hold into [expect]");
+    }
+    if e.expect.loadgen_saturated == Some(true) {
+        let problem = "a search is for values at which the load generator keeps its schedule";
+        return out("expect.loadgen_saturated", problem, "leave it out");
+    }
+    if e.broadcast.payload_bytes.0.len() > 1 {
+        return out("broadcast.payload_bytes", "a search varies one key alone", "write one size");
+    }
+    let counts = e.clients.counts.list();
+    match search.key {
+        SearchKey::ClientsCounts if counts.is_none_or(|c| !c.is_empty()) => {
+            out("clients.counts", "it is what is searched for", "leave it out; search.low and search.high bound it")
+        }
+        SearchKey::ArrivalRate if counts.is_none_or(|c| c.len() > 1) => {
+            out("clients.counts", "a search varies one key alone", "write one count")
+        }
+        SearchKey::ArrivalRate if e.arrival.rate_per_s.is_some() || !e.arrival.phases.is_empty() => {
+            out("search.key", "[arrival] says the rate that is searched for", "leave it out of [arrival]")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn arrival(e: &Experiment) -> Result<(), OutOfRange> {

@@ -44,6 +44,9 @@ pub struct Experiment {
     /// What must hold for the exit status 0.
     #[serde(default)]
     pub expect: Expect,
+    /// Instead of points that are written down: the largest value of one key at which everything holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
 }
 
 /// Network isolation asked for.
@@ -102,7 +105,8 @@ impl Default for Server {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Clients {
-    /// One point per count, or `"auto"`: counts chosen to fit the machine.
+    /// One point per count, or `"auto"`: counts chosen to fit the machine. Left out where it is searched for.
+    #[serde(default = "Clients::no_counts", skip_serializing_if = "Counts::is_empty")]
     pub counts: Counts,
     /// Channel that every client joins.
     #[serde(default = "Clients::topic")]
@@ -128,6 +132,9 @@ pub struct Clients {
 }
 
 impl Clients {
+    fn no_counts() -> Counts {
+        Counts::List(Vec::new())
+    }
     fn topic() -> String {
         "rooms:lobby".into()
     }
@@ -251,11 +258,54 @@ pub struct Measure {
     pub settle_s: f64,
     /// Seconds the clients are held after the last broadcast.
     pub hold_s: f64,
+    /// Points of more clients than this run once, whatever `repetitions` says; left out: every point is repeated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeat_upto_clients: Option<u64>,
+}
+
+impl Measure {
+    /// How often a point of so many clients is run.
+    pub fn repetitions_of(&self, clients: u64) -> u32 {
+        if self.repeat_upto_clients.is_some_and(|most| clients > most) { 1 } else { self.repetitions }
+    }
 }
 
 impl Default for Measure {
     fn default() -> Self {
-        Self { repetitions: 1, settle_s: 2.0, hold_s: 0.0 }
+        Self { repetitions: 1, settle_s: 2.0, hold_s: 0.0, repeat_upto_clients: None }
+    }
+}
+
+/// A key whose largest value can be searched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SearchKey {
+    /// Clients held.
+    #[serde(rename = "clients.counts")]
+    ClientsCounts,
+    /// Arrivals per second.
+    #[serde(rename = "arrival.rate_per_s")]
+    ArrivalRate,
+}
+
+/// `[search]`: the largest value of `key` at which every expectation of `[expect]` is met and the load generator keeps
+/// its schedule. Every value tried is a point of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Search {
+    /// What is varied.
+    pub key: SearchKey,
+    /// Value tried first.
+    pub low: u64,
+    /// Largest value that is tried.
+    pub high: u64,
+    /// The search ends when the smallest value that failed is above the largest that held by at most this part of it.
+    #[serde(default = "Search::until")]
+    pub until: f64,
+}
+
+impl Search {
+    fn until() -> f64 {
+        0.05
     }
 }
 

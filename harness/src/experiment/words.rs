@@ -15,6 +15,11 @@ pub enum Counts {
 }
 
 impl Counts {
+    /// Whether no count is given and none is to be chosen.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::List(list) if list.is_empty())
+    }
+
     /// The counts; none while they are still to be chosen.
     pub fn list(&self) -> Option<&[u64]> {
         match self {

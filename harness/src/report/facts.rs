@@ -4,6 +4,7 @@ use c2m_schema::rows::{PointRow, Status};
 
 use crate::draw::number;
 use crate::rundir::{RunDir, status_name};
+use crate::search::answer;
 
 /// How a fact is to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,15 @@ pub(super) fn verdict(run: &RunDir) -> (String, Tone) {
     if total == 0 {
         return ("The run ended before its first measurement.".to_owned(), Tone::Bad);
     }
+    if let Some(search) = run.record.as_ref().and_then(|r| r.search.as_ref()) {
+        let tone = match (search.found, search.complete) {
+            (Some(_), true) => Tone::Good,
+            (Some(_), false) => Tone::Plain,
+            (None, _) => Tone::Bad,
+        };
+        let tried = if total == 1 { "One measurement was".to_owned() } else { format!("{total} measurements were") };
+        return (format!("{} {tried} made.", answer(search)), tone);
+    }
     let ok = of(Status::Ok);
     if ok == total {
         let all = if total == 1 { "The measurement".to_owned() } else { format!("All {total} measurements") };
@@ -63,8 +73,13 @@ pub(super) fn verdict(run: &RunDir) -> (String, Tone) {
     (format!("{ok} of {total} measurements met what the experiment expects; {}.", parts.join(", ")), tone)
 }
 
-/// The measurement that the headline is of: most clients held; of equal ones the best status, then the first.
+/// The measurement that the headline is of: of a search the value found; otherwise most clients held, of equal ones the
+/// best status, then the first.
 pub(super) fn largest(run: &RunDir) -> Option<&PointRow> {
+    if let Some(search) = run.record.as_ref().and_then(|r| r.search.as_ref()) {
+        let found = search.probes.iter().rfind(|p| p.met && Some(p.value) == search.found);
+        return found.and_then(|probe| run.points.iter().find(|p| p.point == probe.point));
+    }
     let rank = |p: &&PointRow| (p.live_at_end.or(p.joined), u8::from(p.status == Status::Ok));
     run.points.iter().rev().filter(|p| p.attempted.is_some()).max_by_key(rank)
 }

@@ -13,16 +13,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context as _;
 use c2m_host::clock::monotonic_ns;
 use c2m_schema::rows::{PointRow, Status};
-use c2m_schema::run::{RoleRecord, RunRecord};
+use c2m_schema::run::{RoleRecord, RunRecord, SearchRecord};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use crate::experiment::{Experiment, check};
+use crate::experiment::{Experiment, Search, SearchKey, check};
 use crate::ground::{self, Ground};
 use crate::plan::Point;
 use crate::preflight::{self, PointChecks, Verdict};
+use crate::search;
 use crate::summary;
 use crate::text::{bytes, count};
 
@@ -102,16 +103,21 @@ pub fn cli(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let binaries = Binaries::find(args.bin_dir.as_deref())?;
     let progress = Progress::new(!args.no_tui);
-    let ground = ground::prepare(experiment, args.proc_root.as_deref())?;
+    let mut ground = ground::prepare(experiment, args.proc_root.as_deref())?;
     for note in check::warnings(&ground.experiment).iter().chain(&ground.notes) {
         progress.line(note);
+    }
+    if args.fit {
+        fit_search(&mut ground, &progress);
     }
     let checks = preflight::preflight(&ground.experiment, &ground.have);
     let refused = checks.iter().filter(|c| c.verdict() == Verdict::Refuse).count();
     if checks.iter().any(|c| c.verdict() != Verdict::Fits) {
         progress.line(preflight::table(&checks, refused == 0 || args.fit).trim_end());
     }
-    if refused > 0 && (!args.fit || refused == checks.len()) {
+    // A search can't skip one of its bounds.
+    let searches = ground.experiment.search.is_some();
+    if refused > 0 && (!args.fit || searches || refused == checks.len()) {
         let advice = if args.fit { "" } else { "; --fit runs those that do" };
         progress.line(&format!("{refused} of {} points do not fit this machine{advice}", checks.len()));
         return Ok(ExitCode::from(COULD_NOT_RUN));
@@ -126,6 +132,16 @@ pub fn cli(args: &Args) -> anyhow::Result<ExitCode> {
     let processes = Processes { binaries, progress: progress.clone(), netns: ground.have.netns };
     let run = Run { ground, checks, store, processes, progress, stop };
     run.go()
+}
+
+/// Lowers the upper bound of a search for clients to what fits this machine.
+fn fit_search(ground: &mut Ground, progress: &Progress) {
+    let Some(search) = ground.experiment.search else { return };
+    let fits = preflight::largest_that_fits(&ground.experiment, &ground.have);
+    if search.key == SearchKey::ClientsCounts && fits >= search.low && fits < search.high {
+        progress.line(&format!("the search goes up to {} clients: more do not fit this machine", count(fits)));
+        ground.experiment.search = Some(Search { high: fits, ..search });
+    }
 }
 
 /// Makes the run directory.
@@ -147,6 +163,7 @@ fn begin(args: &Args, ground: &Ground) -> anyhow::Result<Store> {
         isolation: ground.isolation.clone(),
         host: ground.host.clone(),
         roles: Vec::new(),
+        search: None,
     };
     let chosen = if ground.auto { "# counts were chosen to fit the machine of the run\n" } else { "" };
     let note = format!(
@@ -168,10 +185,14 @@ impl Run {
     fn go(mut self) -> anyhow::Result<ExitCode> {
         let begin_ns = monotonic_ns();
         let mut sampling = Sampling::start(self.store.dir(), begin_ns, &self.ground.host.name)?;
-        let points = self.points(&mut sampling, begin_ns);
+        let points = match self.ground.experiment.search {
+            Some(search) => self.search(search, &mut sampling, begin_ns),
+            None => self.points(&mut sampling, begin_ns),
+        };
         let sampled = sampling.end();
         self.progress.clear();
-        points.and(sampled)?;
+        let found = points?;
+        sampled?;
         match crate::report::write(self.store.dir()) {
             Ok(path) => self.progress.line(&format!("report: {}", path.display())),
             Err(error) => self.progress.line(&format!("no report, the tables are complete: {error:#}")),
@@ -179,28 +200,62 @@ impl Run {
         writeln!(std::io::stdout(), "{}", self.store.dir().display()).context("print the run directory")?;
         let met = |row: &PointRow| matches!(row.status, Status::Ok | Status::Skipped);
         let interrupted = self.stop.load(Ordering::Relaxed);
-        let status = if self.store.points().iter().all(met) && !interrupted { MET } else { NOT_MET };
-        Ok(ExitCode::from(status))
+        // Probes of a search may fail, as the search is for where they begin to.
+        let met = found.unwrap_or_else(|| self.store.points().iter().all(met));
+        Ok(ExitCode::from(if met && !interrupted { MET } else { NOT_MET }))
     }
 
-    fn points(&mut self, sampling: &mut Sampling, begin_ns: u64) -> anyhow::Result<()> {
+    /// Runs the probes of a search; says whether a value was found.
+    fn search(&mut self, search: Search, sampling: &mut Sampling, begin_ns: u64) -> anyhow::Result<Option<bool>> {
+        let experiment = self.ground.experiment.clone();
+        // Both closures need the run, one after the other.
+        let this = std::cell::RefCell::new(self);
+        let probe = |value: u64, index: u32| {
+            let mut run = this.borrow_mut();
+            run.progress.line(&format!("trying {}", search.key.value(value)));
+            let (e, point) = search::probe(&experiment, &search, value, index);
+            let mut met = true;
+            for repetition in 0..e.measure.repetitions_of(point.clients) {
+                if run.stop.load(Ordering::Relaxed) {
+                    return Ok(None);
+                }
+                run.one(&e, &point, repetition, None, sampling, begin_ns)?;
+                match run.store.status(index, repetition) {
+                    Some(Status::Ok) => {}
+                    Some(Status::Interrupted) | None => return Ok(None),
+                    Some(_) => met = false,
+                }
+                if !met {
+                    break;
+                }
+            }
+            anyhow::Ok(Some(met))
+        };
+        let seen = |record: &SearchRecord| this.borrow_mut().store.record(|r| r.search = Some(record.clone()));
+        let record = search::largest(&search, probe, seen)?;
+        this.borrow().progress.line(&search::answer(&record));
+        Ok(Some(record.complete && record.found.is_some()))
+    }
+
+    /// Runs the points of the plan; whether they met what was expected is in their rows.
+    fn points(&mut self, sampling: &mut Sampling, begin_ns: u64) -> anyhow::Result<Option<bool>> {
         let experiment = self.ground.experiment.clone();
         let checks = std::mem::take(&mut self.checks);
         for of_point in &checks {
             let (point, refusal) = (&of_point.point, of_point.refusal());
-            for repetition in 0..experiment.measure.repetitions {
+            for repetition in 0..experiment.measure.repetitions_of(point.clients) {
                 if let Some(reason) = refusal.clone() {
                     let row = summary::blank(&experiment, point, repetition);
                     self.store.put(PointRow { status: Status::Skipped, reason, ..row })?;
                     continue;
                 }
                 if self.stop.load(Ordering::Relaxed) {
-                    return Ok(());
+                    return Ok(None);
                 }
-                self.one(&experiment, point, repetition, checks.len(), sampling, begin_ns)?;
+                self.one(&experiment, point, repetition, Some(checks.len()), sampling, begin_ns)?;
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Runs one repetition between the row that says it runs and the rows that say how it went.
@@ -209,15 +264,19 @@ impl Run {
         experiment: &Experiment,
         point: &Point,
         repetition_index: u32,
-        points: usize,
+        points: Option<usize>,
         sampling: &mut Sampling,
         begin_ns: u64,
     ) -> anyhow::Result<()> {
         let running = summary::blank(experiment, point, repetition_index);
         self.store.put(PointRow { status: Status::Interrupted, reason: RUNNING.into(), ..running })?;
-        let mut title = format!("point {}/{points}", point.index + 1);
-        if experiment.measure.repetitions > 1 {
-            let _ = write!(title, ", repetition {}/{}", repetition_index + 1, experiment.measure.repetitions);
+        let mut title = match points {
+            Some(points) => format!("point {}/{points}", point.index + 1),
+            None => format!("probe {}, {}", point.index + 1, point.variant),
+        };
+        let repetitions = experiment.measure.repetitions_of(point.clients);
+        if repetitions > 1 {
+            let _ = write!(title, ", repetition {}/{repetitions}", repetition_index + 1);
         }
         let task = Task {
             experiment,

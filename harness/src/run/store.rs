@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use c2m_schema::rows::{BroadcastRow, ErrorRow, LatencyRow, PointRow};
+use c2m_schema::rows::{BroadcastRow, ErrorRow, LatencyRow, PointRow, Status};
 use c2m_schema::run::{self, RunRecord};
 use c2m_schema::table::{self, Writer};
 
@@ -77,6 +77,11 @@ impl Store {
     /// Rows of `points.csv` so far.
     pub fn points(&self) -> &[PointRow] {
         &self.points
+    }
+
+    /// Status of one repetition; none before it began.
+    pub fn status(&self, point: u32, repetition: u32) -> Option<Status> {
+        self.points.iter().find(|r| (r.point, r.repetition) == (point, repetition)).map(|r| r.status)
     }
 
     /// Puts the row of a repetition, in place of an earlier one of the same repetition. Other files first, so that a row

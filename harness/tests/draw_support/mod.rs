@@ -64,6 +64,7 @@ pub(crate) fn record() -> RunRecord {
             ..HostRecord::default()
         },
         roles: Vec::new(),
+        search: None,
     }
 }
 
