@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use c2m_schema::rows::{BroadcastRow, ErrorRow, LatencyRow, Phase, PointRow, Status, Subject};
+use c2m_schema::rows::{BroadcastRow, ErrorRow, FloorRow, LatencyRow, Phase, PointRow, Status, Subject};
 use c2m_schema::run::{self, RunRecord};
 use c2m_schema::table::{self, ReadError, Row};
 use serde::{Deserialize, Serialize};
@@ -150,6 +150,11 @@ impl RunDir {
     /// `errors.csv`.
     pub fn errors(&self) -> Result<Vec<ErrorRow>, ReadError> {
         table::read(&self.path)
+    }
+
+    /// `floor.csv`; none where the definition asked for no measurement of bare sockets.
+    pub fn floor(&self) -> Result<Vec<FloorRow>, ReadError> {
+        if self.path.join(FloorRow::FILE).exists() { table::read(&self.path) } else { Ok(Vec::new()) }
     }
 
     /// Name of the experiment: of the record, or of the first row.

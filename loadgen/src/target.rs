@@ -8,7 +8,7 @@ use c2m_schema::control::AgentPlan;
 /// Ref of every client's join; also its `join_ref`.
 pub const JOIN_REF: &str = "\"1\"";
 /// Event that the publisher pushes and that the channel broadcasts.
-pub const BROADCAST_EVENT: &str = "new:msg";
+pub use c2m_protocol::stamp::EVENT as BROADCAST_EVENT;
 
 /// Where clients connect and what they join.
 #[derive(Clone, Debug)]

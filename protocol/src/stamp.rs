@@ -18,6 +18,9 @@ pub const MIN_PAYLOAD_BYTES: usize = 64;
 
 const _: () = assert!(OPENING.len() + STAMP_BYTES + CLOSING.len() == MIN_PAYLOAD_BYTES);
 
+/// The event that carries measured messages, as in the chat application of the original experiment.
+pub const EVENT: &str = "new:msg";
+
 /// What a measured message says about itself.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Stamp {

@@ -29,6 +29,8 @@ pub enum Phase {
     /// Processes start; the baseline of memory is read.
     #[default]
     Start,
+    /// Before the processes start: what bare sockets do is measured.
+    Floor,
     /// Clients arrive.
     Ramp,
     /// All have arrived; nothing is sent.
@@ -46,6 +48,7 @@ impl Phase {
     pub fn name(self) -> &'static str {
         match self {
             Self::Start => "start",
+            Self::Floor => "floor",
             Self::Ramp => "ramp",
             Self::Settle => "settle",
             Self::Measure => "measure",

@@ -35,6 +35,9 @@ pub fn check(e: &Experiment) -> Result<(), OutOfRange> {
     arrival(e)?;
     broadcast(e)?;
     agents(e)?;
+    if let Some(floor) = e.floor {
+        within("floor.broadcasts", f64::from(floor.broadcasts), 0.0, 1_000.0)?;
+    }
     within("measure.repetitions", f64::from(e.measure.repetitions), 1.0, 1_000.0)?;
     within("measure.settle_s", e.measure.settle_s, 0.0, SECONDS_MAX)?;
     within("measure.hold_s", e.measure.hold_s, 0.0, SECONDS_MAX)?;

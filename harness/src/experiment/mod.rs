@@ -44,6 +44,9 @@ pub struct Experiment {
     /// What must hold for the exit status 0.
     #[serde(default)]
     pub expect: Expect,
+    /// Bare sockets beside every repetition, to hold its figures against; left out: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<Floor>,
     /// Instead of points that are written down: the largest value of one key at which everything holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,
@@ -273,6 +276,20 @@ impl Measure {
 impl Default for Measure {
     fn default() -> Self {
         Self { repetitions: 1, settle_s: 2.0, hold_s: 0.0, repeat_upto_clients: None }
+    }
+}
+
+/// `[floor]`: what the machine can do at best, measured before each repetition with as many bare sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Floor {
+    /// Messages to all of the size of a broadcast on the wire, one after another.
+    pub broadcasts: u32,
+}
+
+impl Default for Floor {
+    fn default() -> Self {
+        Self { broadcasts: 3 }
     }
 }
 

@@ -97,21 +97,21 @@ impl ServerEnd {
         })();
         let (epoll, listener) = match opened {
             Ok(opened) => opened,
-            Err(error) => return self.fail("listening", error),
+            Err(error) => return self.fail("listening", &error),
         };
         // Nobody waits for a report any more when the main thread has given up; that goes for all of them.
         let _ = self.reports.send(Report::Listening);
         let connections = match self.accept(&epoll, &listener) {
             Ok(connections) => connections,
-            Err(error) => return self.fail("accepting", error.into()),
+            Err(error) => return self.fail("accepting", &error.into()),
         };
         let _ = self.reports.send(Report::Holding { connections: connections.len() as u64 });
         while let Ok(message) = self.broadcasts.recv() {
             for connection in &connections {
                 match rustix::net::send(connection, &message, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
                     Ok(sent) if sent == message.len() => {}
-                    Ok(_) => return self.fail("sending", io::Error::other("the socket buffer is full")),
-                    Err(error) => return self.fail("sending", error.into()),
+                    Ok(_) => return self.fail("sending", &io::Error::other("the socket buffer is full")),
+                    Err(error) => return self.fail("sending", &error.into()),
                 }
             }
         }
@@ -144,7 +144,7 @@ impl ServerEnd {
         }
     }
 
-    fn fail(&self, doing: &str, error: io::Error) {
+    fn fail(&self, doing: &str, error: &io::Error) {
         let _ = self.reports.send(Report::Failed { error: format!("{doing}: {error}") });
     }
 }

@@ -3,9 +3,11 @@
 //! The floor is measured by a process of its own, which ends with it: for people on the command line, and in a run as a
 //! child of the harness, in the same session and namespace as the point that is held against it.
 
+pub mod beside;
 mod ends;
 mod probe;
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::process::ExitCode;
 
@@ -92,5 +94,8 @@ fn table(row: &FloorRow) -> String {
             row.cpu_p50_ns.map_or("–".into(), |ns| format!("{:.2} µs", ns as f64 / deliveries / 1e3)),
         ),
     ];
-    lines.iter().map(|(name, value)| format!("{name:<42}{value}\n")).collect()
+    lines.iter().fold(String::new(), |mut text, (name, value)| {
+        let _ = writeln!(text, "{name:<42}{value}");
+        text
+    })
 }

@@ -44,9 +44,22 @@ pub struct Question {
     pub broadcasts: u32,
 }
 
+impl Question {
+    /// The row of a measurement that has no figures.
+    pub fn unanswered(self, reason: String) -> FloorRow {
+        FloorRow {
+            clients: self.clients,
+            wire_bytes: self.wire_bytes,
+            broadcasts: u64::from(self.broadcasts),
+            reason,
+            ..FloorRow::default()
+        }
+    }
+}
+
 /// Measures. Errors: threads, descriptors or ports do not suffice, or something took unreasonably long.
 pub fn measure(question: Question) -> anyhow::Result<FloorRow> {
-    let Question { clients, wire_bytes, broadcasts } = question;
+    let Question { clients, broadcasts, .. } = question;
     let threads = threads(clients)?;
     let mut sampler = Sampler::new(ProcRoot::default(), "");
     let mut ends = Ends::open(question, threads)?;
@@ -62,10 +75,7 @@ pub fn measure(question: Question) -> anyhow::Result<FloorRow> {
     let median = times.get(times.len().saturating_sub(1) / 2);
     let kernel = base.zip(held).map(|(base, held)| (held as f64 - base as f64) / clients as f64);
     Ok(FloorRow {
-        clients,
         threads: threads * 2,
-        wire_bytes,
-        broadcasts: u64::from(broadcasts),
         connect_ns: Some(connect_ns),
         connects_per_s: Some(clients as f64 / (connect_ns as f64 / 1e9)),
         kernel_bytes_per_client: kernel,
@@ -74,7 +84,7 @@ pub fn measure(question: Question) -> anyhow::Result<FloorRow> {
         to_all_p50_ns: median.map(|t| t.to_all_ns),
         to_all_max_ns: times.last().map(|t| t.to_all_ns),
         cpu_p50_ns: median.map(|t| t.cpu_ns),
-        ..FloorRow::default()
+        ..question.unanswered(String::new())
     })
 }
 

@@ -2,6 +2,7 @@
 //! pure function of the files in the run directory.
 
 mod facts;
+mod floor;
 mod page;
 mod tables;
 

@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{facts, tables};
+use super::{facts, floor, tables};
 use crate::draw::{Drawing, figure, font, number};
 use crate::rundir::RunDir;
 
@@ -27,6 +27,7 @@ pub(super) fn page(run: &RunDir, drawings: &[Drawing]) -> Markup {
                     (verdict(run))
                     section { h2 { "Machine" } (machine(run)) }
                     section { h2 { "Sweep" } (tables::sweep(run)) }
+                    (floor::section(run))
                     section { h2 { "Charts" } (charts(drawings)) }
                     section { h2 { "Broadcasts" } (tables::broadcasts(run)) }
                     section { h2 { "Errors by kind" } (tables::errors(run)) }
@@ -89,6 +90,9 @@ fn verdict(run: &RunDir) -> Markup {
                         span.detail { (fact.detail) }
                     }
                 } }
+                @if let Some(sentence) = floor::sentence(run, point) {
+                    p.note { "Against as many bare sockets: " (sentence) "." }
+                }
             }
             (tables::reasons(run))
         }

@@ -9,9 +9,9 @@ use crate::rundir::{RunDir, status_name};
 /// A column: its head, and a row's cell.
 type Column<R> = (&'static str, fn(&R) -> String);
 
-const NOT_MEASURED: &str = "—";
+pub(super) const NOT_MEASURED: &str = "—";
 
-fn or_dash(text: Option<String>) -> String {
+pub(super) fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| NOT_MEASURED.to_owned())
 }
 
@@ -175,6 +175,6 @@ pub(super) fn errors(run: &RunDir) -> Markup {
     p.note { "The code is an errno, an HTTP status or a close code, as the kind says." } }
 }
 
-fn unreadable(reason: &str) -> Markup {
+pub(super) fn unreadable(reason: &str) -> Markup {
     html! { p.bad { "Can't be shown: " (reason) } }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use c2m_host::clock::monotonic_ns;
-use c2m_schema::rows::{PointRow, Status};
+use c2m_schema::rows::{FloorRow, Phase, PointRow, Status};
 use c2m_schema::run::{RoleRecord, RunRecord, SearchRecord};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use time::OffsetDateTime;
@@ -20,6 +20,7 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
 use crate::experiment::{Experiment, Search, SearchKey, check};
+use crate::floor::{self, Question};
 use crate::ground::{self, Ground};
 use crate::plan::Point;
 use crate::preflight::{self, PointChecks, Verdict};
@@ -48,6 +49,7 @@ use progress::Progress;
 use raw::Raw;
 use sampling::Sampling;
 use store::Store;
+use watch::Watch as _;
 
 /// `c2m run`.
 #[derive(Debug, clap::Args)]
@@ -278,6 +280,10 @@ impl Run {
         if repetitions > 1 {
             let _ = write!(title, ", repetition {}/{repetitions}", repetition_index + 1);
         }
+        if let Some(floor) = experiment.floor {
+            let question = floor::beside::question(experiment, point, floor.broadcasts);
+            self.floor(question, point.index, repetition_index, &title, sampling)?;
+        }
         let task = Task {
             experiment,
             point,
@@ -291,6 +297,31 @@ impl Run {
         self.progress.line(&outcome(&title, &rows.point));
         self.store.record(|record| record.roles.push(role(&raw)))?;
         self.store.finish(rows)
+    }
+}
+
+impl Run {
+    /// Measures bare sockets and keeps the figures, or the reason why there are none.
+    fn floor(
+        &mut self,
+        question: Question,
+        point: u32,
+        repetition: u32,
+        title: &str,
+        sampling: &mut Sampling,
+    ) -> anyhow::Result<()> {
+        sampling.begin(point, repetition);
+        sampling.phase(Phase::Floor);
+        self.progress.line(&format!("{title}: {} bare sockets, to hold it against", count(question.clients)));
+        let row = match floor::beside::measure(question, &self.stop) {
+            Ok(Some(row)) => row,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                self.progress.line(&format!("{title}: no figures of bare sockets: {error:#}"));
+                question.unanswered(format!("{error:#}"))
+            }
+        };
+        self.store.floor(&FloorRow { point, repetition, ..row })
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use c2m_schema::rows::{BroadcastRow, ErrorRow, LatencyRow, PointRow, Status};
+use c2m_schema::rows::{BroadcastRow, ErrorRow, FloorRow, LatencyRow, PointRow, Status};
 use c2m_schema::run::{self, RunRecord};
 use c2m_schema::table::{self, Writer};
 
@@ -47,6 +47,7 @@ pub struct Store {
     broadcasts: Writer<BroadcastRow>,
     latency: Writer<LatencyRow>,
     errors: Writer<ErrorRow>,
+    floor: Option<Writer<FloorRow>>,
     record: RunRecord,
 }
 
@@ -60,6 +61,7 @@ impl Store {
             broadcasts: Writer::create(&dir)?,
             latency: Writer::create(&dir)?,
             errors: Writer::create(&dir)?,
+            floor: e.floor.map(|_| Writer::create(&dir)).transpose()?,
             points: Vec::new(),
             dir,
             record,
@@ -102,6 +104,11 @@ impl Store {
         self.latency.write_all(&rows.latency).context("write latency.csv")?;
         self.errors.write_all(&rows.errors).context("write errors.csv")?;
         self.put(rows.point)
+    }
+
+    /// Writes what bare sockets did beside a repetition, in a run whose definition asks for it.
+    pub fn floor(&mut self, row: &FloorRow) -> anyhow::Result<()> {
+        self.floor.as_mut().map_or(Ok(()), |table| table.write(row)).context("write floor.csv")
     }
 
     /// Changes the record and writes it again.
