@@ -14,8 +14,8 @@ use c2m_schema::rows::Phase;
 
 use super::bounds::Bounds;
 use super::child::{Input, Launch, ServerSpec, Who};
-use super::quiet;
 use super::progress::{Meter, Progress, Shown};
+use super::quiet;
 use super::raw::{AgentRaw, End, Raw, Reading};
 use super::split::agent_plans;
 use super::state::{Halt, Slot, State};

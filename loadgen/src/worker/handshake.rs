@@ -4,23 +4,37 @@ use c2m_host::clock::monotonic_ns;
 use c2m_protocol::frame::{self, Data, OpCode};
 use c2m_protocol::handshake::{self, ClientError, ClientHead};
 
+use rustix::io::Errno;
+
 use super::Worker;
 use super::client::State;
 use crate::stats::Kind;
 use crate::wire;
 
 impl Worker {
-    /// The TCP connection stands: the upgrade request goes out at once.
-    pub(super) fn connected(&mut self, at: usize) {
-        let now = monotonic_ns();
-        self.counters.tcp_connected += 1;
-        self.latencies.connect.record_span(self.due_ns(at), now);
-        self.clients[at].state = State::Upgrading;
-        self.upgrades.push(at, now);
+    /// Sends the upgrade request, which tells at the same time how the connect went. False: it is still under way.
+    pub(super) fn try_upgrade(&mut self, at: usize) -> bool {
         let nonce = wire::nonce(self.shared.seed, self.index(at));
         let target = &self.shared.target;
         handshake::write_client_request(&mut self.out, &target.host, &target.path_and_query, nonce, None);
-        self.write_out(at);
+        let out = std::mem::take(&mut self.out);
+        let outcome = self.send(at, &out);
+        match outcome {
+            Err(Errno::WOULDBLOCK) => {}
+            // What these say can only be said of a connection that stood.
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => {
+                let now = monotonic_ns();
+                self.counters.tcp_connected += 1;
+                self.latencies.connect.record_span(self.due_ns(at), now);
+                self.clients[at].state = State::Upgrading;
+                self.upgrades.push(at, now);
+                self.sent(at, &out, outcome);
+            }
+            Err(errno) => self.lose(at, Kind::Connect, i64::from(errno.raw_os_error())),
+        }
+        self.out = out;
+        self.out.clear();
+        outcome != Err(Errno::WOULDBLOCK)
     }
 
     /// Bytes came, in any stage.

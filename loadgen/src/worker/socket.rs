@@ -37,13 +37,14 @@ pub(crate) fn bound(source: SocketAddr) -> Result<Socket, ConnectError> {
     }
 }
 
-/// Begins to connect; tells whether that is over already, as it is on loopback.
-pub(super) fn begin_connect(source: SocketAddr, server: SocketAddr) -> Result<(OwnedFd, bool), ConnectError> {
+/// Begins to connect.
+pub(super) fn begin_connect(source: SocketAddr, server: SocketAddr) -> Result<OwnedFd, ConnectError> {
     let socket = bound(source)?;
+    // As for a dialogue from the start: an answer carries the acknowledgement, and no packet of its own does.
+    let _ = rustix::net::sockopt::set_tcp_quickack(&socket, false);
     let outcome = socket.connect(&server.into()).map_err(|error| Errno::from_io_error(&error));
     match outcome {
-        Ok(()) => Ok((socket.into(), true)),
-        Err(Some(Errno::INPROGRESS)) => Ok((socket.into(), false)),
+        Ok(()) | Err(Some(Errno::INPROGRESS)) => Ok(socket.into()),
         // The bound address exists, so it is the pair of addresses that is in use.
         Err(Some(Errno::ADDRNOTAVAIL | Errno::ADDRINUSE)) => Err(ConnectError::SourceBusy),
         Err(errno) => Err(ConnectError::Failed(errno.map_or(0, Errno::raw_os_error))),
@@ -90,27 +91,41 @@ impl Worker {
     /// Writes `out` to a client, keeping what the socket does not take.
     pub(super) fn write_out(&mut self, at: usize) {
         let out = std::mem::take(&mut self.out);
-        let client = &mut self.clients[at];
-        if let Some(socket) = &client.socket {
-            // What waits already goes first.
-            let outcome = if client.has_unsent() { Ok(0) } else { send_all(socket, &out) };
-            match outcome {
-                Ok(sent) => {
-                    self.counters.bytes_out += sent as u64;
-                    if sent < out.len() {
-                        let client = &mut self.clients[at];
-                        let waited = client.has_unsent();
-                        client.rest().unsent.extend_from_slice(&out[sent..]);
-                        if !waited {
-                            self.reregister(at, Interest::READABLE | Interest::WRITABLE);
-                        }
-                    }
-                }
-                Err(errno) => self.broken.push((at, errno.raw_os_error())),
-            }
+        match self.send(at, &out) {
+            Err(Errno::WOULDBLOCK) => self.sent(at, &out, Ok(0)),
+            outcome => self.sent(at, &out, outcome),
         }
         self.out = out;
         self.out.clear();
+    }
+
+    /// Sends as much as the socket takes, behind what waits already; `WOULDBLOCK` when that is nothing.
+    pub(super) fn send(&self, at: usize, bytes: &[u8]) -> Result<usize, Errno> {
+        let client = &self.clients[at];
+        match &client.socket {
+            Some(socket) if !client.has_unsent() => send_all(socket, bytes),
+            Some(_) => Err(Errno::WOULDBLOCK),
+            // Nobody is left to send it to.
+            None => Ok(bytes.len()),
+        }
+    }
+
+    /// What came of [`Self::send`]: the rest waits for the socket.
+    pub(super) fn sent(&mut self, at: usize, bytes: &[u8], outcome: Result<usize, Errno>) {
+        match outcome {
+            Ok(sent) => {
+                self.counters.bytes_out += sent as u64;
+                if sent < bytes.len() {
+                    let client = &mut self.clients[at];
+                    let waited = client.has_unsent();
+                    client.rest().unsent.extend_from_slice(&bytes[sent..]);
+                    if !waited {
+                        self.reregister(at, Interest::READABLE | Interest::WRITABLE);
+                    }
+                }
+            }
+            Err(errno) => self.broken.push((at, errno.raw_os_error())),
+        }
     }
 
     /// Writes what waits.
@@ -127,6 +142,7 @@ impl Worker {
                     self.reregister(at, Interest::READABLE);
                 }
             }
+            Err(Errno::WOULDBLOCK) => {}
             Err(errno) => self.broken.push((at, errno.raw_os_error())),
         }
     }
@@ -140,14 +156,14 @@ impl Worker {
     }
 }
 
-/// Writes until the socket takes no more; gives the number of bytes it took.
+/// Writes until the socket takes no more; gives the number of bytes it took, or `WOULDBLOCK` when there are none.
 fn send_all(socket: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
     let mut sent = 0;
     while sent < bytes.len() {
         match rustix::net::send(&socket, &bytes[sent..], SendFlags::NOSIGNAL) {
             Ok(taken) => sent += taken,
             Err(Errno::INTR) => {}
-            Err(Errno::WOULDBLOCK) => break,
+            Err(Errno::WOULDBLOCK) if sent > 0 => break,
             Err(errno) => return Err(errno),
         }
     }

@@ -39,8 +39,10 @@ impl Acceptor {
         let listener = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         listener.set_reuse_address(true)?;
         listener.set_reuse_port(true)?;
-        // Accepted sockets inherit both options on Linux, which saves two system calls for each.
+        // Accepted sockets inherit these options on Linux, which saves system calls for each.
         listener.set_tcp_nodelay(true)?;
+        // As for a dialogue from the start: an answer carries the acknowledgement, and no packet of its own does.
+        rustix::net::sockopt::set_tcp_quickack(&listener, false)?;
         if config.send_buffer_bytes > 0 {
             listener.set_send_buffer_size(config.send_buffer_bytes)?;
         }
@@ -114,8 +116,14 @@ impl Shard {
         self.counters.accepted += 1;
         self.counters.connections += 1;
         self.sweep.expect(self.now_s, self.shared.config.handshake_timeout_s);
-        let watched =
-            self.poll.registry().register(&mut SourceFd(&descriptor), Token(index as usize), Interest::READABLE);
+        // The request is often there already, and then no event is needed for it.
+        self.on_readable(index, false);
+        let Some(connection) = self.connections.get(index) else { return };
+        let interest = match connection.outbound {
+            Some(_) => Interest::READABLE | Interest::WRITABLE,
+            None => Interest::READABLE,
+        };
+        let watched = self.poll.registry().register(&mut SourceFd(&descriptor), Token(index as usize), interest);
         if let Err(error) = watched {
             // max_user_watches or memory: without events the connection can't be served.
             self.lose(index, Errno::from_io_error(&error).unwrap_or(Errno::IO));

@@ -149,8 +149,11 @@ impl Shard {
         let Some(connection) = self.connections.get(index) else { return };
         let descriptor = connection.socket().as_raw_fd();
         let watched = self.poll.registry().reregister(&mut SourceFd(&descriptor), Token(index as usize), interest);
-        if let Err(error) = watched {
-            self.lose(index, Errno::from_io_error(&error).unwrap_or(Errno::IO));
+        match watched {
+            // Of a connection that is just being accepted: it is registered in a moment, for what it waits for then.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => self.lose(index, Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+            Ok(()) => {}
         }
     }
 
