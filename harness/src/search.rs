@@ -26,10 +26,10 @@ impl SearchKey {
         }
     }
 
-    /// A value of the key as a point's variant.
+    /// A value of the key as a point's variant; empty when the count of clients tells it already.
     fn variant(self, value: u64) -> String {
         match self {
-            Self::ClientsCounts => format!("{value} clients"),
+            Self::ClientsCounts => String::new(),
             Self::ArrivalRate => format!("{value}/s"),
         }
     }

@@ -43,7 +43,7 @@ fn a_search_finds_a_value_although_larger_ones_fail() {
     assert_eq!(rows.len(), record.probes.len());
     for (row, probe) in rows.iter().zip(&record.probes) {
         assert_eq!((row.point, row.clients_target), (probe.point, probe.value));
-        assert_eq!(row.variant, format!("{} clients", probe.value));
+        assert_eq!(row.variant, "", "the count of clients tells the probes apart");
         assert_eq!(row.status, if probe.met { Status::Ok } else { Status::Failed }, "{row:?}");
     }
     let answer =

@@ -271,6 +271,7 @@ impl Run {
         self.store.put(PointRow { status: Status::Interrupted, reason: RUNNING.into(), ..running })?;
         let mut title = match points {
             Some(points) => format!("point {}/{points}", point.index + 1),
+            None if point.variant.is_empty() => format!("probe {}", point.index + 1),
             None => format!("probe {}, {}", point.index + 1, point.variant),
         };
         let repetitions = experiment.measure.repetitions_of(point.clients);
