@@ -49,7 +49,11 @@ fn a_search_finds_a_value_although_larger_ones_fail() {
     let answer =
         format!("Largest clients.counts that met what the experiment expects: {found}; {} did not.", found * 2);
     assert!(log.contains(&answer), "{log}");
-    assert!(std::fs::read_to_string(run.join("report.html")).expect("report").contains(&answer));
+    let why = format!("Why {} did not: ", found * 2);
+    let report = std::fs::read_to_string(run.join("report.html")).expect("report");
+    for part in [&answer, &why] {
+        assert!(log.contains(part) && report.contains(part), "{part:?} is not in both\n{log}");
+    }
 }
 
 #[test]

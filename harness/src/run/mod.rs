@@ -232,7 +232,8 @@ impl Run {
         };
         let seen = |record: &SearchRecord| this.borrow_mut().store.record(|r| r.search = Some(record.clone()));
         let record = search::largest(&search, probe, seen)?;
-        this.borrow().progress.line(&search::answer(&record));
+        let run = this.borrow();
+        run.progress.line(&search::explained(&record, run.store.points()));
         Ok(Some(record.complete && record.found.is_some()))
     }
 
