@@ -85,8 +85,11 @@ pub fn cli(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(status(&checks, false));
     }
     if !allowed {
-        let commands: String = changes.iter().map(|c| format!("  {}\n", c.command())).collect();
-        print(&format!("{text}Setting these takes root. Run this again as root, or as root:\n{commands}"))?;
+        let mut text = text + "Setting these takes root. Run this again as root, or as root:\n";
+        for change in &changes {
+            let _ = writeln!(text, "  {}", change.command());
+        }
+        print(&text)?;
         return Ok(ExitCode::from(NOT_ALLOWED));
     }
     returned.context("return to the network namespace of the host; nothing was changed")?;

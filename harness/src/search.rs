@@ -3,6 +3,9 @@
 //! Taken for granted is that what fails at one value fails at every larger one. Noise near the limit can break that, so
 //! the answer is a value that was seen to hold, never one between two probes.
 
+use std::fmt::Write as _;
+
+use c2m_schema::rows::PointRow;
 use c2m_schema::run::{SearchProbe, SearchRecord};
 
 use crate::experiment::{Counts, Experiment, Search, SearchKey};
@@ -26,10 +29,10 @@ impl SearchKey {
         }
     }
 
-    /// A value of the key as a point's variant.
+    /// A value of the key as a point's variant; empty when the count of clients tells it already.
     fn variant(self, value: u64) -> String {
         match self {
-            Self::ClientsCounts => format!("{value} clients"),
+            Self::ClientsCounts => String::new(),
             Self::ArrivalRate => format!("{value}/s"),
         }
     }
@@ -134,6 +137,27 @@ pub fn answer(record: &SearchRecord) -> String {
         (None, Some(not_met)) => format!("Not even {key} = {} met what the experiment expects.", count(not_met)),
         (None, None) => format!("Nothing is known of {key}.{so_far}"),
     }
+}
+
+/// The answer with what `rows` add to it: what came of the value found, and why the next one did not hold. A rate asked
+/// for is not the rate that clients arrived at.
+pub fn explained(record: &SearchRecord, rows: &[PointRow]) -> String {
+    let mut text = answer(record);
+    let row = |met: bool, value: Option<u64>| {
+        let probe = record.probes.iter().rfind(|p| p.met == met && Some(p.value) == value)?;
+        rows.iter().rfind(|r| r.point == probe.point)
+    };
+    if record.key == SearchKey::ArrivalRate.name()
+        && let Some(rate) = row(true, record.found).and_then(|r| r.arrival_per_s)
+    {
+        let _ = write!(text, " Measured there: {} per second.", count(rate as u64));
+    }
+    if let Some(why) = row(false, record.not_met).map(|r| &r.reason).filter(|r| !r.is_empty())
+        && let Some(value) = record.not_met
+    {
+        let _ = write!(text, " Why {} did not: {why}.", count(value));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -161,6 +161,8 @@ fn apply_never_overwrites_an_undo_file_and_undo_leaves_alone_what_others_changed
         ["doctor", experiment.to_str().expect("UTF-8"), "--apply", "--undo-file", undo.to_str().expect("UTF-8")];
     let out = machine.c2m(&apply);
     assert_eq!(out.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(text.contains("undo.sh") && text.contains("give another --undo-file"), "{text}");
     assert_eq!(
         (std::fs::read_to_string(&undo).expect("read").as_str(), machine.read_sysctl("net/core/somaxconn").as_str()),
         ("mine", "128")
@@ -175,6 +177,43 @@ fn apply_never_overwrites_an_undo_file_and_undo_leaves_alone_what_others_changed
     assert_eq!(out.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&out.stdout).contains("left alone"));
     assert_eq!(machine.read_sysctl("net/core/somaxconn"), "2048");
+}
+
+#[test]
+fn undo_follows_no_file_but_one_that_apply_wrote() {
+    let machine = Machine::new(1_048_576, 1_048_576, 1_048_576);
+    machine.sysctl("kernel/panic", "5");
+    machine.sysctl("net/core/somaxconn", "5");
+    let undo = machine.dir.path().join("undo.sh");
+    let undone = || {
+        let out = machine.c2m(&["doctor", "--undo", undo.to_str().expect("UTF-8")]);
+        assert_eq!(out.status.code(), Some(2));
+        String::from_utf8_lossy(&out.stderr).into_owned()
+    };
+    let remedy = "give the file that c2m doctor --apply named";
+    let text = undone();
+    assert!(text.contains("read ") && text.contains("undo.sh") && text.contains(remedy), "{text}");
+    let somaxconn = "sysctl -w net.core.somaxconn='128'  # was set to 5\n";
+    for (more, part) in [
+        ("rm -rf x\n", "line 2: `rm -rf x` is not what"),
+        ("sysctl -w kernel.panic='1'  # was set to 5\n", "line 2: `kernel.panic` is no setting"),
+        ("sysctl -w net.core.somaxconn='128'  # was set to \n", "line 2: `sysctl -w"),
+        ("sysctl -w net.core.somaxconn='x'  # was set to 5\n", "line 2: `sysctl -w"),
+    ] {
+        std::fs::write(&undo, format!("{somaxconn}{more}")).expect("write");
+        let text = undone();
+        for part in ["undo.sh, ", part, remedy, "nothing was changed"] {
+            assert!(text.contains(part), "{part:?} is not in\n{text}");
+        }
+    }
+    std::fs::write(&undo, "# nothing but words\n\n").expect("write");
+    assert!(undone().contains("undo.sh names no setting"));
+    std::fs::write(&undo, [0xff, 0xfe]).expect("write");
+    assert!(undone().contains(remedy));
+    assert_eq!(
+        (machine.read_sysctl("kernel/panic"), machine.read_sysctl("net/core/somaxconn")),
+        ("5".into(), "5".into())
+    );
 }
 
 #[test]

@@ -112,8 +112,8 @@ fn automatic_counts_are_bound_by_cores_memory_and_limits() {
     let room = Room { cores: 2, memory_available_bytes: 24 << 30, clients_by_limits: 10_000_000 };
     assert_eq!(auto_counts(room), [25_000, 50_000, 100_000, 200_000]);
     assert_eq!(auto_counts(Room { cores: 64, ..room }).last(), Some(&400_000));
-    // 60 % of 900 MB at 9,000 B a client.
-    assert_eq!(auto_counts(Room { memory_available_bytes: 900_000_000, ..room }), [7_500, 15_000, 30_000, 60_000]);
+    // 60 % of 860 MB at 8,600 B a client.
+    assert_eq!(auto_counts(Room { memory_available_bytes: 860_000_000, ..room }), [7_500, 15_000, 30_000, 60_000]);
     assert_eq!(auto_counts(Room { clients_by_limits: 19_936, ..room }), [2_400, 4_900, 9_900, 19_000]);
     assert_eq!(auto_counts(Room { clients_by_limits: 0, ..room }), [1]);
 }

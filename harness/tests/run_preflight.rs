@@ -122,16 +122,15 @@ fn source_ports_are_counted_before_anything_connects() {
 #[test]
 fn memory_files_and_threads_refuse_and_queues_and_hashes_warn() {
     let of = |have: Have, what: &str| find(&preflight(&plan("[1_000_000]", ""), &have)[0], what).clone();
-    let memory = of(Have { memory_available_bytes: 8 << 30, memory_limit_bytes: 8 << 30, ..roomy() }, "memory");
+    let memory = of(Have { memory_available_bytes: 6 << 30, memory_limit_bytes: 6 << 30, ..roomy() }, "memory");
     assert_eq!(memory.verdict, Verdict::Refuse);
-    assert!(memory.need.contains("8.4 GiB") && memory.have.contains("8.0 GiB"), "{memory:?}");
+    assert!(memory.need.contains("8.0 GiB") && memory.have.contains("6.0 GiB"), "{memory:?}");
     let files = of(Have { file_max: Some(2_000_000), ..roomy() }, "files of the machine");
     assert_eq!(files.verdict, Verdict::Refuse);
     assert!(files.remedy[0].starts_with("sysctl -w fs.file-max="), "{files:?}");
-    assert_eq!(
-        of(Have { file_max: Some(2_000_000), file_max_exempt: true, ..roomy() }, "files of the machine").verdict,
-        Verdict::Fits
-    );
+    let files = of(Have { file_max: Some(2_000_000), file_max_exempt: true, ..roomy() }, "files of the machine");
+    assert_eq!(files.verdict, Verdict::Fits);
+    assert_eq!(files.remedy.len(), 1, "root raises it for who is not root: {files:?}");
     let threads = of(Have { nofile_hard: 20_000, threads_left: Some(50), ..roomy() }, "threads");
     assert_eq!(threads.verdict, Verdict::Refuse);
     for (have, what, remedy) in [
@@ -151,5 +150,5 @@ fn the_largest_count_that_fits_is_found() {
     let e = plan("[10]", SHARED);
     let have = Have { nofile_hard: 20_000, ..roomy() };
     assert_eq!(largest_that_fits(&e, &have), 19_936);
-    assert_eq!(largest_that_fits(&e, &Have { memory_available_bytes: 9_000 * 500, ..have }), 500);
+    assert_eq!(largest_that_fits(&e, &Have { memory_available_bytes: 8_600 * 500, ..have }), 500);
 }

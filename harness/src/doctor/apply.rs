@@ -8,12 +8,12 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow, ensure};
 use c2m_host::facts::SYSCTLS;
 use c2m_host::netns::Setting;
 use c2m_host::root::ProcRoot;
 
-use crate::preflight::{PointChecks, settings};
+use crate::preflight::{PointChecks, setting, settings};
 
 /// One setting to change, or changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,8 +100,14 @@ pub fn apply(changes: &[Change], root: &ProcRoot, undo_file: &Path) -> anyhow::R
     for change in changes {
         let _ = writeln!(text, "{}{SET_TO}{}", change.undo(), change.new);
     }
-    let mut file = std::fs::File::create_new(undo_file)
-        .with_context(|| format!("make {} to write down how to undo; nothing was changed", undo_file.display()))?;
+    let mut file = std::fs::File::create_new(undo_file).with_context(|| {
+        let (file, none) = (undo_file.display(), "nothing was changed");
+        if undo_file.exists() {
+            format!("{file} is there, perhaps to undo an earlier --apply; give another --undo-file; {none}")
+        } else {
+            format!("make {file} to write down how to undo; give an --undo-file that can be written; {none}")
+        }
+    })?;
     file.write_all(text.as_bytes())
         .and_then(|()| file.sync_all())
         .with_context(|| format!("write {}; nothing was changed", undo_file.display()))?;
@@ -123,14 +129,14 @@ const SET_TO: &str = "  # was set to ";
 /// Puts back what the file written by [`apply`] says. A setting that has been changed by somebody else since is left
 /// alone and named. Errors: the file can't be read or holds something else; then nothing was changed.
 pub fn undo(file: &Path, root: &ProcRoot) -> anyhow::Result<Outcome> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    const REMEDY: &str = "give the file that c2m doctor --apply named when it made its changes; nothing was changed";
+    let text = std::fs::read_to_string(file).with_context(|| format!("read {}; {REMEDY}", file.display()))?;
     let mut changes = Vec::new();
     for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty() && !l.starts_with('#')) {
-        let change = parse(line).with_context(|| {
-            format!("{}, line {}: not written by c2m doctor --apply; nothing was changed", file.display(), i + 1)
-        })?;
+        let change = parse(line).map_err(|why| anyhow!("{}, line {}: {why}; {REMEDY}", file.display(), i + 1))?;
         changes.push(change);
     }
+    ensure!(!changes.is_empty(), "{} names no setting; {REMEDY}", file.display());
     let mut outcome = Outcome { text: String::new(), complete: true };
     for Change { name, old, new } in changes.iter().rev() {
         let now = root.read_sysctl(name);
@@ -142,17 +148,26 @@ pub fn undo(file: &Path, root: &ProcRoot) -> anyhow::Result<Outcome> {
         } else {
             let now = now.unwrap_or_else(|| "not readable".into());
             let hand = command(name, old);
-            let _ = writeln!(outcome.text, "{name}: is {now}, not the {new} that was set; left alone ({hand})");
+            let _ = writeln!(
+                outcome.text,
+                "{name}: is {now}, not the {new} that was set; left alone: undo first what was applied later, or {hand}"
+            );
             outcome.complete = false;
         }
     }
     Ok(outcome)
 }
 
-fn parse(line: &str) -> Option<Change> {
-    let (command, new) = line.split_once(SET_TO)?;
-    let Setting { name, value } = crate::preflight::setting(command)?;
-    Some(Change { name, old: value, new: new.trim().to_owned() })
+/// Reads a line of an undo file. Only what applying can have written is taken: the file is followed by root.
+fn parse(line: &str) -> Result<Change, String> {
+    let of_another_kind = || format!("`{}` is not what c2m doctor --apply writes", line.escape_debug());
+    let (undo, new) = line.split_once(SET_TO).ok_or_else(of_another_kind)?;
+    let Setting { name, value: old } = setting(undo).ok_or_else(of_another_kind)?;
+    let Setting { value: new, .. } = setting(&command(&name, new.trim_end())).ok_or_else(of_another_kind)?;
+    if !SYSCTLS.contains(&name.as_str()) {
+        return Err(format!("`{}` is no setting that c2m doctor --apply changes", name.escape_debug()));
+    }
+    Ok(Change { name, old, new })
 }
 
 impl Outcome {

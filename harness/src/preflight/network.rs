@@ -54,10 +54,12 @@ fn ports(e: &Experiment, point: &Point, have: &Have) -> Check {
         remedy: if short == 0 {
             Vec::new()
         } else {
-            vec![
-                format!("give {addresses} addresses in agents.sources, or leave it out for a server on loopback"),
-                "sysctl -w net.ipv4.ip_local_port_range='1024 65535'".into(),
-            ]
+            let more =
+                format!("give {addresses} addresses in agents.sources, or leave it out for a server on loopback");
+            let wider = "sysctl -w net.ipv4.ip_local_port_range='1024 65535'".to_owned();
+            // Ports that the definition names, and a range that is the widest, are not widened by it.
+            let helps = e.agents.source_ports.is_none() && have.ports != (1_024, 65_535);
+            std::iter::once(more).chain(helps.then_some(wider)).collect()
         },
     }
 }

@@ -4,7 +4,7 @@ use c2m_schema::rows::{PointRow, Status};
 
 use crate::draw::number;
 use crate::rundir::{RunDir, status_name};
-use crate::search::answer;
+use crate::search::explained;
 
 /// How a fact is to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub(super) fn verdict(run: &RunDir) -> (String, Tone) {
             (None, _) => Tone::Bad,
         };
         let tried = if total == 1 { "One measurement was".to_owned() } else { format!("{total} measurements were") };
-        return (format!("{} {tried} made.", answer(search)), tone);
+        return (format!("{} {tried} made.", explained(search, &run.points)), tone);
     }
     let ok = of(Status::Ok);
     if ok == total {

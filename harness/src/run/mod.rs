@@ -235,7 +235,8 @@ impl Run {
         };
         let seen = |record: &SearchRecord| this.borrow_mut().store.record(|r| r.search = Some(record.clone()));
         let record = search::largest(&search, probe, seen)?;
-        this.borrow().progress.line(&search::answer(&record));
+        let run = this.borrow();
+        run.progress.line(&search::explained(&record, run.store.points()));
         Ok(Some(record.complete && record.found.is_some()))
     }
 
@@ -274,6 +275,7 @@ impl Run {
         self.store.put(PointRow { status: Status::Interrupted, reason: RUNNING.into(), ..running })?;
         let mut title = match points {
             Some(points) => format!("point {}/{points}", point.index + 1),
+            None if point.variant.is_empty() => format!("probe {}", point.index + 1),
             None => format!("probe {}, {}", point.index + 1, point.variant),
         };
         let repetitions = experiment.measure.repetitions_of(point.clients);
