@@ -5,10 +5,11 @@
 //! - [`limits`], [`tables`], [`ports`], [`cgroup`], [`cores`]: what may be used, and plans that fit into it.
 //! - [`facts`]: the machine in the run record.
 //! - [`netns`]: a private network namespace with its own settings.
+//! - [`scheduling`]: how threads take turns on a core.
 //! - [`sampler`]: what the machine and its processes use, once a second.
 //!
-//! Nothing here keeps global state. Everything is called from the control plane, save [`clock`] and
-//! [`limits::private_file_table`], which a data thread calls on itself.
+//! Nothing here keeps global state. Everything is called from the control plane, save [`clock`],
+//! [`limits::private_file_table`] and [`scheduling`], which a data thread calls on itself.
 
 pub mod cgroup;
 pub mod clock;
@@ -20,5 +21,6 @@ pub mod netns;
 pub mod ports;
 pub mod root;
 pub mod sampler;
+pub mod scheduling;
 mod sys;
 pub mod tables;

@@ -1,4 +1,4 @@
-//! The one module with `unsafe`: leaving what a thread shares with others. Stateless; acts on the calling thread.
+//! The one module with `unsafe`: what the kernel does for the calling thread alone. Stateless.
 
 use std::io;
 
@@ -16,4 +16,15 @@ pub(crate) fn unshare_network(with_user: bool) -> io::Result<()> {
     let flags = if with_user { UnshareFlags::NEWNET | UnshareFlags::NEWUSER } else { UnshareFlags::NEWNET };
     // SAFETY: neither flag touches the descriptor table or memory, the two things whose sharing safe code relies on.
     unsafe { unshare_unsafe(flags) }.map_err(Into::into)
+}
+
+/// Puts the calling thread under `SCHED_BATCH` (sched(7)).
+pub(crate) fn schedule_in_batches() -> io::Result<()> {
+    // SAFETY: all-zero is a valid `sched_param`, a struct of integers; this policy wants priority 0.
+    let param: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: 0 is the calling thread, and the pointer is to a live struct that the kernel only reads.
+    match unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const param) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use c2m_host::limits::{self, Nofile};
 use c2m_host::root::ProcRoot;
 use c2m_host::tables::{self, Need, TablePlan};
-use c2m_host::{clock, cores};
+use c2m_host::{clock, cores, scheduling};
 use c2m_schema::CONTROL_PROTOCOL;
 use c2m_schema::control::{FileTables, ServerReady, ServerStats};
 use rustix::event::EventfdFlags;
@@ -149,6 +149,11 @@ fn start_shard(id: usize, shared: &Arc<Shared>, tables: FileTables) -> io::Resul
             }
             Shard::open(id, for_shard)
         };
+        if let Err(error) = scheduling::prefer_throughput()
+            && id == 0
+        {
+            eprintln!("shards share their cores as any other thread: SCHED_BATCH was refused: {error}");
+        }
         let (opened, told) = match open() {
             Ok(opened) => (Some(opened), Ok(())),
             Err(error) => (None, Err(error)),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
 use c2m_host::clock::monotonic_ns;
-use c2m_host::limits;
+use c2m_host::{limits, scheduling};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
@@ -89,6 +89,7 @@ impl ServerEnd {
     pub(super) fn run(self) {
         let opened = (|| {
             limits::private_file_table()?;
+            schedule();
             let (epoll, listener) = (epoll::create(epoll::CreateFlags::CLOEXEC)?, bind(self.address)?);
             rustix::net::listen(&listener, BACKLOG)?;
             watch(&epoll, listener.as_fd(), LISTENER)?;
@@ -182,6 +183,7 @@ impl ClientEnd {
 
     fn connect_and_receive(&self) -> io::Result<()> {
         limits::private_file_table()?;
+        schedule();
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut sockets = Vec::with_capacity(self.clients as usize);
         let (mut source, mut busy) = (self.first, 0);
@@ -239,6 +241,11 @@ fn connect(source: SocketAddrV4, server: SocketAddr) -> rustix::io::Result<Owned
             Err(error) => return Err(error),
         }
     }
+}
+
+/// As the server's and the agent's threads, who say so where it is refused.
+fn schedule() {
+    let _ = scheduling::prefer_throughput();
 }
 
 fn watch(epoll: &OwnedFd, socket: BorrowedFd<'_>, number: u64) -> rustix::io::Result<()> {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use std::{io, thread};
 
 use c2m_host::clock::monotonic_ns;
-use c2m_host::limits;
+use c2m_host::{limits, scheduling};
 use c2m_schema::control::{AgentEvent, AgentPlan, AgentPrepared, AgentSummary, BroadcastPlan, FileTables};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -120,6 +120,7 @@ impl Agent {
         let (commands, told) = mpsc::channel();
         let (opened, opens) = mpsc::sync_channel(1);
         let (shared, for_thread) = (Arc::clone(&self.shared), Arc::clone(&board));
+        let is_first = self.threads.is_empty();
         let builder = thread::Builder::new().name(name).stack_size(WORKER_STACK_BYTES);
         let handle = builder.spawn(move || {
             let open = || {
@@ -128,6 +129,13 @@ impl Agent {
                 }
                 Worker::open(shared, share, for_thread)
             };
+            // The publisher's punctuality counts for more than its throughput.
+            if !share.publishes
+                && let Err(error) = scheduling::prefer_throughput()
+                && is_first
+            {
+                eprintln!("workers share their cores as any other thread: SCHED_BATCH was refused: {error}");
+            }
             match open() {
                 Ok(worker) => {
                     // The starter waits for this.
