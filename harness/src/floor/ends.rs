@@ -1,6 +1,7 @@
 //! The two ends of the floor's connections: what a thread does, with nothing between it and the sockets.
 //!
-//! Every thread has a descriptor table and an epoll instance of its own; nothing is shared but counters. Sockets are
+//! Threads run under the default scheduling policy, as those of a plain program do: what the server and the agent gain by
+//! another one is theirs. Every thread has a descriptor table and an epoll instance of its own; nothing is shared but counters. Sockets are
 //! set up as those of the server and the load agent are (no delay, edge-triggered), so that only the work differs.
 
 use std::io;
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
 use c2m_host::clock::monotonic_ns;
-use c2m_host::{limits, scheduling};
+use c2m_host::limits;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
@@ -89,7 +90,6 @@ impl ServerEnd {
     pub(super) fn run(self) {
         let opened = (|| {
             limits::private_file_table()?;
-            schedule();
             let (epoll, listener) = (epoll::create(epoll::CreateFlags::CLOEXEC)?, bind(self.address)?);
             rustix::net::listen(&listener, BACKLOG)?;
             watch(&epoll, listener.as_fd(), LISTENER)?;
@@ -183,7 +183,6 @@ impl ClientEnd {
 
     fn connect_and_receive(&self) -> io::Result<()> {
         limits::private_file_table()?;
-        schedule();
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut sockets = Vec::with_capacity(self.clients as usize);
         let (mut source, mut busy) = (self.first, 0);
@@ -241,11 +240,6 @@ fn connect(source: SocketAddrV4, server: SocketAddr) -> rustix::io::Result<Owned
             Err(error) => return Err(error),
         }
     }
-}
-
-/// As the server's and the agent's threads, who say so where it is refused.
-fn schedule() {
-    let _ = scheduling::prefer_throughput();
 }
 
 fn watch(epoll: &OwnedFd, socket: BorrowedFd<'_>, number: u64) -> rustix::io::Result<()> {
