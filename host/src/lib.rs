@@ -5,6 +5,7 @@
 //! - [`limits`], [`tables`], [`ports`], [`cgroup`], [`cores`]: what may be used, and plans that fit into it.
 //! - [`facts`]: the machine in the run record.
 //! - [`netns`]: a private network namespace with its own settings.
+//! - [`heap`]: what the allocator keeps.
 //! - [`scheduling`]: how threads take turns on a core.
 //! - [`sampler`]: what the machine and its processes use, once a second.
 //!
@@ -15,6 +16,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod cores;
 pub mod facts;
+pub mod heap;
 pub mod limits;
 mod netlink;
 pub mod netns;

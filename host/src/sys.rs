@@ -1,4 +1,5 @@
-//! The one module with `unsafe`: what the kernel does for the calling thread alone. Stateless.
+//! The one module with `unsafe`: what the kernel does for the calling thread alone, and
+//! what the allocator does for the process. Stateless.
 
 use std::io;
 
@@ -28,3 +29,31 @@ pub(crate) fn schedule_in_batches() -> io::Result<()> {
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+/// Returns free memory of every arena to the kernel (malloc_trim(3)).
+#[cfg(target_env = "gnu")]
+pub(crate) fn trim_heap() {
+    // SAFETY: it takes the allocator's own locks, may be called from any thread, and touches free memory only.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Sets from how many free bytes at the end of an arena on these go back to the kernel, and how many it then keeps and
+/// asks for beyond a need (mallopt(3)).
+#[cfg(target_env = "gnu")]
+pub(crate) fn bound_arena_ends(trim_bytes: i32, pad_bytes: i32) {
+    // SAFETY: both only set numbers, under the allocator's lock; values it does not take it ignores.
+    unsafe {
+        libc::mallopt(libc::M_TRIM_THRESHOLD, trim_bytes);
+        libc::mallopt(libc::M_TOP_PAD, pad_bytes);
+    }
+}
+
+/// Other C libraries keep no arenas of freed memory.
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn trim_heap() {}
+
+/// As [`trim_heap`].
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn bound_arena_ends(_trim_bytes: i32, _pad_bytes: i32) {}

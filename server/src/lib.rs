@@ -16,6 +16,7 @@ mod handoff;
 mod http;
 mod metrics;
 mod origin;
+pub mod reclaim;
 mod shard;
 mod shared;
 mod slab;

@@ -8,7 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use c2m_host::heap;
 use c2m_schema::control::ServerEvent;
+use c2m_server::reclaim::Reclaim;
 use c2m_server::{Config, Server};
 use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -31,6 +33,7 @@ struct Arguments {
 }
 
 fn main() -> anyhow::Result<()> {
+    heap::keep_little();
     let Arguments { mut config, stdio } = Arguments::parse();
     let port = if stdio { 0 } else { DEFAULT_PORT };
     config.listen.get_or_insert(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
@@ -46,8 +49,13 @@ fn main() -> anyhow::Result<()> {
 
     // From here on stdout may break: then whoever started this is gone, and the drain is the right answer to that too.
     let mut due = Instant::now() + STATS_INTERVAL;
-    while let Err(RecvTimeoutError::Timeout) = wait(&ended, stdio.then_some(due)) {
-        if say(&ServerEvent::Stats(server.stats())).is_err() {
+    let mut reclaim = Reclaim::default();
+    while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(due.saturating_duration_since(Instant::now())) {
+        let stats = server.stats();
+        if reclaim.is_due(stats.connections) {
+            heap::trim();
+        }
+        if stdio && say(&ServerEvent::Stats(stats)).is_err() {
             break;
         }
         due += STATS_INTERVAL;
@@ -60,13 +68,6 @@ fn main() -> anyhow::Result<()> {
         let _ = lines.iter().try_for_each(say);
     }
     Ok(())
-}
-
-fn wait(ended: &mpsc::Receiver<()>, due: Option<Instant>) -> Result<(), RecvTimeoutError> {
-    match due {
-        Some(due) => ended.recv_timeout(due.saturating_duration_since(Instant::now())),
-        None => ended.recv().map_err(RecvTimeoutError::from),
-    }
 }
 
 fn say(event: &ServerEvent) -> anyhow::Result<()> {

@@ -122,6 +122,10 @@ impl<T> Slab<T> {
             self.pages.pop();
             self.vacant.remove(&(self.pages.len() as u32));
         }
+        if self.pages.is_empty() {
+            // The list itself grew among pages, and would keep what is around it from the system.
+            self.pages = Vec::new();
+        }
     }
 
     pub(crate) fn get(&self, number: u32) -> Option<&T> {

@@ -203,6 +203,6 @@ impl Shard {
     fn frame_text(&mut self) {
         frame::encode(&mut self.reply, OpCode::Data(Data::Text), &self.text, None);
         self.text.clear();
-        self.text.shrink_to(super::READ_BUFFER_BYTES);
+        self.text.shrink_to(super::BUFFER_BYTES);
     }
 }

@@ -46,7 +46,9 @@ use topics::{Moved, Topics};
 
 /// The one read buffer of a shard.
 pub(crate) const READ_BUFFER_BYTES: usize = 64 * 1024;
-const EVENTS_PER_TURN: usize = 1024;
+/// Capacity that the buffers for answers keep; the usual answer is far smaller.
+const BUFFER_BYTES: usize = 4096;
+const EVENTS_PER_TURN: usize = 256;
 /// Reads from one connection in one turn of the loop.
 const READS_PER_TURN: usize = 4;
 // Connections use their slab number, which is below 2^32.
@@ -101,8 +103,8 @@ impl Shard {
             counters: Counters::default(),
             // Not zeroes: the pages are to be there before memory is measured.
             read_buffer: vec![0xff; READ_BUFFER_BYTES],
-            reply: Vec::with_capacity(4096),
-            text: Vec::with_capacity(4096),
+            reply: touched(),
+            text: touched(),
             again: Vec::new(),
             moved: Vec::new(),
             now_ns: 0,
@@ -234,4 +236,11 @@ impl Shard {
         }
         self.read_buffer = buffer;
     }
+}
+
+/// A buffer whose pages are there.
+fn touched() -> Vec<u8> {
+    let mut buffer = vec![0xff; BUFFER_BYTES];
+    buffer.clear();
+    buffer
 }

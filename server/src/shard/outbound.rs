@@ -69,7 +69,7 @@ impl Shard {
         let mut reply = std::mem::take(&mut self.reply);
         self.send_bytes(index, &reply);
         reply.clear();
-        reply.shrink_to(super::READ_BUFFER_BYTES);
+        reply.shrink_to(super::BUFFER_BYTES);
         self.reply = reply;
     }
 
