@@ -112,7 +112,7 @@ pub enum AgentCommand {
         protocol: u32,
     },
     /// What to hold; answered by `prepared` or `failed`.
-    Prepare(AgentPlan),
+    Prepare(Box<AgentPlan>),
     /// One client connects, joins and leaves, so that code and server are warm before memory is read; answered by
     /// `probed` or `failed`.
     Probe,
