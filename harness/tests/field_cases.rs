@@ -1,19 +1,15 @@
 //! Cases from the field that need the real server and the real load agent, without or with the harness.
 
+mod programs;
+
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use c2m_schema::control::ServerEvent;
 use c2m_schema::rows::PointRow;
 use c2m_schema::table;
-
-/// The server and the agent are built beside the harness by `make test`.
-fn binary(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_BIN_EXE_c2m")).with_file_name(name);
-    assert!(path.exists(), "{} is not built: run `make test`", path.display());
-    path
-}
+use programs::binary;
 
 /// A server with at most `nofile` descriptors, ended by closing its stdin.
 struct Server {
@@ -56,7 +52,16 @@ fn clients_that_the_server_never_accepts_are_upgrade_timeouts_and_the_server_is_
     let server = Server::with_nofile(256);
     let output = Command::new(binary("c2m-loadgen"))
         .args(["run", "--url", &format!("ws://{}/socket/websocket", server.address)])
-        .args(["--clients", &CLIENTS.to_string(), "--rate", "2000", "--upgrade-timeout-s", "3", "--join-timeout-s", "3"])
+        .args([
+            "--clients",
+            &CLIENTS.to_string(),
+            "--rate",
+            "2000",
+            "--upgrade-timeout-s",
+            "3",
+            "--join-timeout-s",
+            "3",
+        ])
         .args(["--broadcasts", "0", "--heartbeat-s", "0", "--observers", "0", "--settle-s", "0", "--json"])
         .output()
         .expect("c2m-loadgen runs");
@@ -71,7 +76,10 @@ fn clients_that_the_server_never_accepts_are_upgrade_timeouts_and_the_server_is_
     let timeouts = errors.iter().find(|e| e["kind"] == "upgrade_timeout").expect("upgrade timeouts");
     assert_eq!(timeouts["count"].as_u64(), Some(CLIENTS - upgraded));
     let verdict = summary["verdict"].to_string();
-    assert!(verdict.contains("server stopped answering upgrades") && verdict.contains(&upgraded.to_string()), "{verdict}");
+    assert!(
+        verdict.contains("server stopped answering upgrades") && verdict.contains(&upgraded.to_string()),
+        "{verdict}"
+    );
 }
 
 /// C15: what an idle joined client costs stays inside the budget of the design, in both programs.

@@ -24,7 +24,9 @@ fn message(stamp: &Stamp) -> String {
 /// A ledger of joined clients to which one broadcast is due at 1.
 fn ledger() -> (Ledger, Vec<Seen>) {
     let (mut ledger, mut seen) = (Ledger::new(), vec![Seen::default(); CLIENTS]);
-    seen.iter_mut().for_each(|seen| ledger.join(seen, 0, 0));
+    for seen in &mut seen {
+        ledger.join(seen, 0, 0);
+    }
     let plan = BroadcastPlan {
         first_due_ns: 1,
         count: 1,

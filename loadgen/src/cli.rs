@@ -46,7 +46,7 @@ pub struct RunArgs {
     /// Arrivals per second
     #[arg(long, value_name = "N[/s]", default_value = "1000", value_parser = parse_rate, conflicts_with = "arrival")]
     pub rate: f64,
-    /// Phases of arrival as SECONDSxRATE, e.g. 100x1000,60x2000; the last goes on
+    /// Phases of arrival, seconds x rate, e.g. 100x1000,60x2000; the last goes on
     #[arg(long, value_name = "PHASES", value_parser = parse_phase, value_delimiter = ',')]
     pub arrival: Vec<ArrivalPhase>,
     /// Channel to join

@@ -88,7 +88,9 @@ mod tests {
         let mut cache = FrameCache::default();
         assert_eq!(cache.recognise(&[]), None);
         let texts: Vec<_> = (0..6).map(text).collect();
-        texts.iter().for_each(|(text, stamp)| cache.remember(text, stamp));
+        for (text, stamp) in &texts {
+            cache.remember(text, stamp);
+        }
         let input = [frame_of(&texts[5].0), frame_of(&texts[2].0), frame_of(&texts[1].0)].concat();
         let first = cache.recognise(&input).unwrap();
         assert_eq!((first.sequence, first.sent_ns), (5, 6));

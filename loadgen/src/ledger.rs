@@ -138,7 +138,7 @@ struct Entry {
     delta: Delta,
     expected: u64,
     received: u64,
-    latency: Option<Box<Latency>>,
+    latency: Option<Latency>,
 }
 
 /// A room that the plan speaks to.
@@ -195,7 +195,7 @@ pub struct Ledger {
     open: VecDeque<Entry>,
     /// Accounts that closed and have not been drained.
     ended: Vec<(u32, Entry)>,
-    pool: Vec<Box<Latency>>,
+    pool: Vec<Latency>,
     late: u64,
     changed: bool,
     urgent: bool,
@@ -397,7 +397,7 @@ impl Ledger {
         let Self { ended, open, pool, .. } = self;
         let mut hand_out = |sequence: u32, entry: &mut Entry| {
             if entry.delta != Delta::default() {
-                sink(sequence, &entry.delta, entry.latency.as_deref());
+                sink(sequence, &entry.delta, entry.latency.as_ref());
                 entry.delta = Delta::default();
                 if let Some(mut latency) = entry.latency.take() {
                     latency.clear();

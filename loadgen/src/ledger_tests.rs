@@ -30,7 +30,8 @@ impl Sums {
     fn drain(&mut self, ledger: &mut Ledger) {
         ledger.drain(|sequence, delta, latency| {
             let (sum, from_due, from_sent) = self.0.entry(sequence).or_default();
-            assert!(!(sum.opened && delta.opened) && !sum.closed, "opened once, and nothing after closing");
+            assert!(!sum.closed, "nothing after closing");
+            assert!(!(sum.opened && delta.opened), "opened once");
             sum.opened |= delta.opened;
             sum.closed |= delta.closed;
             sum.expected += delta.expected;
@@ -124,9 +125,9 @@ proptest! {
         let mut naive = Naive { rooms, ..Naive::default() };
         let mut seen = [Seen::default(); 6];
         let mut now = FIRST - 30;
-        for client in 0..early {
+        for (client, seen) in seen.iter_mut().enumerate().take(early) {
             naive.joined_at.insert(client, now);
-            ledger.join(&mut seen[client], naive.room_of(client), now);
+            ledger.join(seen, naive.room_of(client), now);
         }
         if rooms == 1 {
             ledger.begin(plan.clone());

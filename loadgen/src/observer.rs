@@ -57,7 +57,7 @@ enum Phase {
 
 /// Runs observers `first..first + count` of the agent until told to close. Errors: the runtime can't start.
 pub(crate) fn run(
-    shared: Arc<Shared>,
+    shared: &Arc<Shared>,
     board: &Board,
     first: u64,
     count: u64,
@@ -71,18 +71,19 @@ pub(crate) fn run(
     let mut observers = Vec::new();
     for at in 0..count {
         let observer = Observer {
-            shared: Arc::clone(&shared),
+            shared: Arc::clone(shared),
             account: Rc::clone(&account),
             phases: phases.clone(),
             at: at as usize,
             index: first + at,
             due_ns: 0,
             answered: 0,
+            heard_ns: 0,
         };
         observers.push(tasks.spawn_local(observer.live()));
     }
     tasks.block_on(&runtime, async {
-        command(&shared, board, &account, first, &phase, commands).await;
+        command(shared, board, &account, first, &phase, commands).await;
         let close = async {
             for observer in observers {
                 // An observer that panicked has nothing to close.
@@ -161,6 +162,8 @@ struct Observer {
     due_ns: u64,
     /// Number of the newest heartbeat that was answered, from 1.
     answered: u64,
+    /// When a ping or pong came last, which shows that the server lives (C09).
+    heard_ns: u64,
 }
 
 impl Observer {
@@ -292,6 +295,7 @@ impl Observer {
                 let kind = if self.is_joined() { Kind::Closed } else { Kind::JoinClosed };
                 return Err((kind, i64::from(code)));
             }
+            Message::Ping(_) | Message::Pong(_) => self.heard_ns = now,
             _ => {}
         }
         Ok(None)
@@ -356,7 +360,8 @@ impl Observer {
                 0 => u64::MAX,
                 interval_ns => joined_ns + (beats + 1) * interval_ns,
             };
-            let expires_ns = waiting_since.map_or(u64::MAX, |since| since + timing.heartbeat_timeout_ns);
+            let expires_ns =
+                waiting_since.map_or(u64::MAX, |since| since.max(self.heard_ns) + timing.heartbeat_timeout_ns);
             tokio::select! {
                 read = self.next(socket) => {
                     read?;

@@ -90,7 +90,9 @@ pub fn run(args: &RunArgs) -> Result<Summary, CannotRun> {
     let prepared = Prepared::new(&plan, &ProcRoot::new(&args.proc_root))?;
     let mut warnings = prepared.prepared.warnings.clone();
     warnings.extend(rare_heartbeats(args));
-    warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    for warning in &warnings {
+        eprintln!("warning: {warning}");
+    }
     if let Some(shortage) = prepared.shortage.clone().filter(|_| !args.force) {
         return Err(CannotRun::Short(shortage));
     }

@@ -7,7 +7,7 @@ use c2m_protocol::phoenix::{self, Ref, Serializer, event};
 use c2m_schema::control::AgentPlan;
 use c2m_schema::rooms::{self, Rooms};
 
-/// Ref of every client's join; also its join_ref.
+/// Ref of every client's join; also its `join_ref`.
 pub const JOIN_REF: &str = "\"1\"";
 /// Event that the publisher pushes and that the channel broadcasts.
 pub const BROADCAST_EVENT: &str = "new:msg";
@@ -157,7 +157,7 @@ pub enum Answer<'a> {
     },
     /// The channel of our join ended.
     Ended,
-    /// Nothing that matters here: other topics, and the end of another join (its join_ref tells, C06).
+    /// Nothing that matters here: other topics, and the end of another join (its `join_ref` tells, C06).
     Other,
 }
 

@@ -173,7 +173,9 @@ mod tests {
 
     fn ledger(clients: usize) -> (Ledger, Vec<Seen>) {
         let (mut ledger, mut seen) = (Ledger::new(), vec![Seen::default(); clients]);
-        seen.iter_mut().for_each(|seen| ledger.join(seen, 0, 0));
+        for seen in &mut seen {
+            ledger.join(seen, 0, 0);
+        }
         ledger.begin(plan());
         (ledger, seen)
     }

@@ -104,7 +104,10 @@ impl<W: Write> Control<'_, W> {
         loop {
             let wait = next_tick.saturating_duration_since(Instant::now());
             match commands.recv_timeout(wait) {
-                Ok(Ok(AgentCommand::Stop)) | Err(RecvTimeoutError::Disconnected) => return self.stop(),
+                Ok(Ok(AgentCommand::Stop)) | Err(RecvTimeoutError::Disconnected) => {
+                    self.stop();
+                    return Ok(());
+                }
                 Ok(Ok(command)) => self.command(command)?,
                 Ok(Err(error)) => return Err(ControlError::Protocol(error)),
                 Err(RecvTimeoutError::Timeout) => {
@@ -175,13 +178,12 @@ impl<W: Write> Control<'_, W> {
     }
 
     /// Says what is known; the caller closes the clients after that.
-    fn stop(&mut self) -> Result<(), ControlError> {
+    fn stop(&mut self) {
         if let Some(agent) = &mut self.agent {
             let outcome = agent.freeze();
             // At the end of stdin there may be nobody to hear it.
             let _ = write_line(&mut self.output, &AgentEvent::Summary(outcome.summary));
         }
-        Ok(())
     }
 }
 

@@ -151,7 +151,7 @@ impl Agent {
         let (commands, told) = tokio::sync::mpsc::unbounded_channel();
         let (shared, for_thread) = (Arc::clone(&self.shared), Arc::clone(&board));
         let builder = thread::Builder::new().name("observers".to_owned());
-        let handle = builder.spawn(move || observer::run(shared, &for_thread, first, count, told))?;
+        let handle = builder.spawn(move || observer::run(&shared, &for_thread, first, count, told))?;
         self.threads.push(Thread { commands: Commands::Observers(commands), board, handle });
         Ok(())
     }

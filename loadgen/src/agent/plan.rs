@@ -98,10 +98,10 @@ fn plan_tables(plan: &AgentPlan, nofile: Nofile, cores: u32) -> Result<tables::T
     let reserve = RESERVE + u64::from(plan.workers);
     let need = Need { clients: plan.clients, hashed: false, reserve };
     let mut tables = tables::plan(&need, nofile.soft, cores, forced, plan.file_tables)?;
-    let plain = plan.clients - u64::from(plan.publisher) - plan.observers;
+    let on_workers = plan.clients - u64::from(plan.publisher) - plan.observers;
     if forced.is_none() {
         // A worker without clients would be a thread for nothing.
-        tables.threads = tables.threads.min(plain.max(1) as u32);
+        tables.threads = tables.threads.min(on_workers.max(1) as u32);
     }
     if tables.file_tables == FileTables::Private {
         // Observers and the publisher stay in the process's own table.

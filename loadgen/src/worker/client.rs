@@ -1,4 +1,4 @@
-//! One client at rest: 48 bytes. What it needs beyond that, it owns only while it needs it.
+//! One client at rest: 48 bytes, and not one to spare. What it needs beyond that, it owns only while it needs it.
 
 use std::os::fd::OwnedFd;
 
@@ -33,8 +33,10 @@ pub(crate) struct Client {
     /// The newest of them that was answered.
     pub(crate) beats_answered: u16,
     pub(crate) state: State,
-    /// A control frame came since the last heartbeat was sent or found unanswered.
+    /// A control frame came since a heartbeat was left unanswered.
     pub(crate) heard: bool,
+    /// When the last one came; tenths of a second of the monotonic clock, wrapping.
+    pub(crate) heard_ds: u16,
 }
 
 const _: () = assert!(size_of::<Client>() <= 48, "a client at rest is tens of bytes");
@@ -74,6 +76,7 @@ impl Client {
             beats_answered: 0,
             state: State::Gone,
             heard: false,
+            heard_ds: 0,
         }
     }
 

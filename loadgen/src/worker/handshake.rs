@@ -53,7 +53,7 @@ impl Worker {
                 self.read_frames(at, &mut input[consumed..]);
             }
             Err(error) => {
-                let (kind, code) = handshake_failure(&error);
+                let (kind, code) = handshake_failure(error);
                 self.lose(at, kind, code);
             }
         }
@@ -105,9 +105,9 @@ impl Worker {
 }
 
 /// Kind and code of a handshake that the client must not go on with.
-fn handshake_failure(error: &ClientError) -> (Kind, i64) {
+fn handshake_failure(error: ClientError) -> (Kind, i64) {
     match error {
-        ClientError::Refused { status } => (Kind::HttpRefused, i64::from(*status)),
+        ClientError::Refused { status } => (Kind::HttpRefused, i64::from(status)),
         ClientError::BadAccept => (Kind::HandshakeAccept, 0),
         ClientError::UnofferedExtension => (Kind::HandshakeExtension, 0),
         ClientError::UnofferedSubprotocol => (Kind::HandshakeSubprotocol, 0),

@@ -15,6 +15,7 @@ pub(crate) const INTERVAL_MAX_MS: u64 = 30 * 60 * 1000;
 /// Heartbeats sent in one turn, so that a worker that is behind still serves its clients.
 const BATCH: usize = 256;
 const KEPT_ENTRIES: usize = 1024;
+const NS_PER_DS: u64 = 100_000_000;
 
 /// Who sends the next heartbeat, and who waits for an answer.
 #[derive(Debug)]
@@ -38,6 +39,11 @@ struct Unanswered {
 /// Wrapping microseconds; differences are exact and signed.
 fn to_us(ns: u64) -> u32 {
     (ns / 1000) as u32
+}
+
+/// Wrapping tenths of a second.
+fn to_ds(ns: u64) -> u16 {
+    (ns / NS_PER_DS) as u16
 }
 
 /// Nanoseconds from `from` to `to`; none when it is negative.
@@ -94,21 +100,24 @@ impl Heartbeats {
     }
 
     /// The next client that has waited too long for an answer.
-    fn pop_expired(&mut self, clients: &mut [Client], now_ns: u64) -> Option<usize> {
+    fn pop_expired(&mut self, clients: &[Client], now_ns: u64) -> Option<usize> {
         while let Some(&waiting) = self.unanswered.front() {
-            let client = &mut clients[waiting.client as usize];
+            let client = &clients[waiting.client as usize];
             let is_answered = client.beats_answered.wrapping_sub(waiting.beat) as i16 >= 0;
             if client.state == State::Joined && !is_answered {
                 if waiting.since_ns + self.timeout_ns > now_ns {
                     return None;
                 }
-                if std::mem::take(&mut client.heard) {
-                    // A ping or pong showed that the server lives; the heartbeat gets one more timeout (C09).
-                    self.unanswered.push_back(Unanswered { since_ns: now_ns, ..waiting });
-                } else {
-                    self.unanswered.pop_front();
+                self.unanswered.pop_front();
+                let silent_ns = u64::from(to_ds(now_ns).wrapping_sub(client.heard_ds)) * NS_PER_DS;
+                if !client.heard || silent_ns > self.timeout_ns {
                     return Some(waiting.client as usize);
                 }
+                // A ping or pong shows that the server lives (C09): the newest heartbeat gets another timeout.
+                if waiting.beat == client.beats {
+                    self.unanswered.push_back(Unanswered { since_ns: now_ns, ..waiting });
+                }
+                continue;
             }
             self.unanswered.pop_front();
         }
@@ -120,14 +129,21 @@ impl Heartbeats {
 }
 
 impl Worker {
+    /// A ping or pong came: the server lives.
+    pub(super) fn heard(&mut self, at: usize) {
+        let client = &mut self.clients[at];
+        (client.heard, client.heard_ds) = (true, to_ds(monotonic_ns()));
+    }
+
     pub(super) fn send_due_heartbeats(&mut self, now: u64) {
         for _ in 0..BATCH {
             let Some((at, lag_ns)) = self.heartbeats.pop_due(&self.clients, now) else { return };
             self.latencies.heartbeat_lag.record(lag_ns);
             let client = &mut self.clients[at];
             client.beat_us = client.beat_us.wrapping_add(self.heartbeats.interval_us);
+            // What was heard before this one was sent says nothing about it.
+            client.heard &= client.beats != client.beats_answered;
             client.beats = client.beats.wrapping_add(1);
-            client.heard = false;
             let beat = client.beats;
             self.counters.heartbeats += 1;
             self.heartbeats.due.push_back(at as u32);
@@ -162,7 +178,7 @@ impl Worker {
     }
 
     pub(super) fn expire_heartbeats(&mut self, now: u64) {
-        while let Some(at) = self.heartbeats.pop_expired(&mut self.clients, now) {
+        while let Some(at) = self.heartbeats.pop_expired(&self.clients, now) {
             self.lose(at, Kind::HeartbeatTimeout, 0);
         }
     }
@@ -197,17 +213,19 @@ mod tests {
     /// C08 and C09: an unanswered heartbeat ends a client one timeout after it was sent, unless a control frame came.
     #[test]
     fn an_unanswered_heartbeat_expires_and_an_answered_one_does_not() {
-        let mut heartbeats = Heartbeats::new(1_000_000_000, 100, 3);
+        const TIMEOUT: u64 = 1_000_000_000;
+        let mut heartbeats = Heartbeats::new(1_000_000_000, TIMEOUT, 3);
         let mut clients = vec![joined(), joined(), joined()];
         for (at, client) in clients.iter_mut().enumerate() {
             client.beats = 1;
             heartbeats.unanswered.push_back(Unanswered { since_ns: 10 + at as u64, client: at as u32, beat: 1 });
         }
-        assert_eq!(heartbeats.pop_expired(&mut clients, 109), None);
+        assert_eq!(heartbeats.pop_expired(&clients, TIMEOUT + 9), None);
         clients[0].beats_answered = 1;
-        clients[1].heard = true;
-        assert_eq!(heartbeats.pop_expired(&mut clients, 112), Some(2));
-        assert_eq!(heartbeats.pop_expired(&mut clients, 211), None);
-        assert_eq!(heartbeats.pop_expired(&mut clients, 212), Some(1), "one timeout after the control frame was noted");
+        (clients[1].heard, clients[1].heard_ds) = (true, 5);
+        assert_eq!(heartbeats.pop_expired(&clients, TIMEOUT + 12), Some(2));
+        assert_eq!(heartbeats.pop_expired(&clients, 2 * TIMEOUT + 11), None);
+        assert_eq!(heartbeats.pop_expired(&clients, 2 * TIMEOUT + 12), Some(1), "silent for more than a timeout");
+        assert!(heartbeats.unanswered.is_empty());
     }
 }

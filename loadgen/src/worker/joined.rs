@@ -59,12 +59,12 @@ impl Worker {
             // A binary push or reply: nothing that clients here ask for.
             Event::Binary(_) => {}
             Event::Ping(payload) => {
-                self.clients[at].heard = true;
+                self.heard(at);
                 let mask = self.masks.next();
                 frame::encode(&mut self.out, OpCode::Control(Control::Pong), payload, Some(mask));
                 self.write_out(at);
             }
-            Event::Pong(_) => self.clients[at].heard = true,
+            Event::Pong(_) => self.heard(at),
             Event::Close(close) => {
                 let code = close.map_or(NO_STATUS, |(code, _)| code);
                 self.send_close(at, close.map(|(code, _)| code));

@@ -168,7 +168,8 @@ impl Worker {
                         // The main thread waits for it, unless it has gone itself.
                         let _ = to.send(known);
                         drop(to);
-                        return self.wait_and_close(commands);
+                        self.wait_and_close(commands);
+                        return Ok(());
                     }
                     Command::Close { deadline_ns } => {
                         self.close_all(deadline_ns);
@@ -335,13 +336,12 @@ impl Worker {
         }
     }
 
-    fn wait_and_close(mut self, commands: &Receiver<Command>) -> io::Result<()> {
+    fn wait_and_close(mut self, commands: &Receiver<Command>) {
         while let Ok(command) = commands.recv() {
             if let Command::Close { deadline_ns } = command {
                 self.close_all(deadline_ns);
                 break;
             }
         }
-        Ok(())
     }
 }

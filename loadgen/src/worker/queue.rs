@@ -59,7 +59,9 @@ mod tests {
     #[test]
     fn only_clients_still_in_the_stage_expire_and_in_order() {
         let mut clients: Vec<Client> = (0..3).map(|_| Client::gone()).collect();
-        clients.iter_mut().for_each(|client| client.state = State::Upgrading);
+        for client in &mut clients {
+            client.state = State::Upgrading;
+        }
         let mut queue = StageQueue::new(State::Upgrading, 10);
         for client in 0..3 {
             queue.push(client, 100 + client as u64);
