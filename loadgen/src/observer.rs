@@ -270,12 +270,8 @@ impl Observer {
         match message.map_err(|error| self.connection_failure(&error))? {
             Message::Text(text) => {
                 self.with(|account| account.counters.bytes_in += text.len() as u64);
-                match self
-                    .shared
-                    .target
-                    .read(self.index, &text)
-                    .map_err(|_| (Kind::ProtocolError, i64::from(BAD_MESSAGE)))?
-                {
+                let read = self.shared.target.read(self.index, &text);
+                match read.map_err(|_| (Kind::ProtocolError, i64::from(BAD_MESSAGE)))? {
                     Answer::Join { ok } => {
                         if ok {
                             self.joined(now);

@@ -37,7 +37,8 @@ pub(crate) fn bound(source: SocketAddr) -> Result<Socket, ConnectError> {
     }
 }
 
-/// Begins to connect, with a receive buffer of so many bytes where that is given; tells whether that is over already, as it is on loopback.
+/// Begins to connect, with a receive buffer of so many bytes where that is given. Tells whether the connect is over
+/// already, as it is on loopback.
 pub(super) fn begin_connect(
     source: SocketAddr,
     server: SocketAddr,
