@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use c2m_schema::rooms::{RoomPlan, Rooms, Sizes};
+
 use crate::experiment::{Counts, Experiment};
 use crate::search;
 use crate::text::count;
@@ -19,6 +21,60 @@ pub struct Point {
     pub interval_ns: u64,
     /// What tells it from other points with the same count; empty when nothing does.
     pub variant: String,
+    /// Rooms over which the clients are spread, and their sizes; none: all are in one topic.
+    pub rooms: Option<(u32, Sizes)>,
+    /// Clients that read slowly or never; none: there are no such clients in the experiment.
+    pub slow_clients: Option<u64>,
+}
+
+impl Point {
+    /// The rooms as the agent of this number is told of them.
+    pub fn room_plan(&self, e: &Experiment, agent: u64) -> Option<RoomPlan> {
+        let (count, sizes) = self.rooms?;
+        let (clients, observers, agents) = (self.clients, e.clients.observers, u64::from(e.agents.count.max(1)));
+        Some(RoomPlan { count, sizes, clients, observers, agents, agent })
+    }
+}
+
+/// Clients of `clients` that are slow: one at least where the share is not 0.
+pub fn slow_clients(clients: u64, share: f64) -> u64 {
+    ((clients as f64 * share).round() as u64).max(u64::from(share > 0.0))
+}
+
+/// What an experiment varies beside the number of clients.
+#[derive(Clone, Copy, Default)]
+struct Variant {
+    rooms: Option<(u32, Sizes)>,
+    slow_share: Option<f64>,
+}
+
+impl Variant {
+    fn all(e: &Experiment) -> Vec<Self> {
+        let rooms: Vec<Option<(u32, Sizes)>> = match &e.clients.rooms {
+            None => vec![None],
+            // One room has one size.
+            Some(rooms) => {
+                let sizes = |count| if count == 1 { &rooms.sizes.0[..1] } else { &rooms.sizes.0[..] };
+                let of_count = |&count: &u32| sizes(count).iter().map(move |&sizes| Some((count, sizes)));
+                rooms.count.0.iter().flat_map(of_count).collect()
+            }
+        };
+        let shares: Vec<Option<f64>> = match &e.clients.slow {
+            None => vec![None],
+            Some(slow) => slow.share.0.iter().copied().map(Some).collect(),
+        };
+        let with_shares = |rooms| shares.iter().map(move |&slow_share| Self { rooms, slow_share });
+        rooms.into_iter().flat_map(with_shares).collect()
+    }
+
+    fn name(&self, slow_clients: Option<u64>) -> Vec<String> {
+        let rooms = self.rooms.map(|(rooms, sizes)| match rooms {
+            1 => "1 room".to_owned(),
+            _ => format!("{rooms} rooms {}", sizes.name()),
+        });
+        let slow = slow_clients.map(|n| format!("{n} slow"));
+        rooms.into_iter().chain(slow).collect()
+    }
 }
 
 /// Every point with the definition that holds for it: as written, or the bounds of a search.
@@ -35,16 +91,27 @@ pub fn planned(e: &Experiment) -> Vec<(Experiment, Point)> {
 /// Counts × variants, in the order of the definition. Empty while the counts are still to be chosen.
 pub fn points(e: &Experiment) -> Vec<Point> {
     let sizes = &e.broadcast.payload_bytes.0;
+    let variants = Variant::all(e);
+    let varied = variants.len() > 1;
     let mut points = Vec::new();
     for &clients in e.clients.counts.list().unwrap_or_default() {
-        for &payload_bytes in sizes {
-            points.push(Point {
+        for (variant, &payload_bytes) in variants.iter().flat_map(|v| sizes.iter().map(move |size| (v, size))) {
+            let slow_clients = variant.slow_share.map(|share| slow_clients(clients, share));
+            let mut names = if varied { variant.name(slow_clients) } else { Vec::new() };
+            names.extend((sizes.len() > 1).then(|| format!("{payload_bytes} B")));
+            let mut point = Point {
                 index: points.len() as u32,
                 clients,
                 payload_bytes,
-                interval_ns: e.broadcast.interval_ms.ns(clients),
-                variant: if sizes.len() > 1 { format!("{payload_bytes} B") } else { String::new() },
-            });
+                interval_ns: 0,
+                variant: names.join(", "),
+                rooms: variant.rooms,
+                slow_clients,
+            };
+            // A broadcast takes as long as its room is large.
+            let largest = point.room_plan(e, 0).map_or(clients, |plan| Rooms::new(plan).largest());
+            point.interval_ns = e.broadcast.interval_ms.ns(largest);
+            points.push(point);
         }
     }
     points

@@ -166,7 +166,15 @@ pub fn room(e: &Experiment, have: &Have) -> Room {
 }
 
 fn probe_point(clients: u64) -> Point {
-    Point { index: 0, clients, payload_bytes: 64, interval_ns: 1_000_000_000, variant: String::new() }
+    Point {
+        index: 0,
+        clients,
+        payload_bytes: 64,
+        interval_ns: 1_000_000_000,
+        variant: String::new(),
+        rooms: None,
+        slow_clients: None,
+    }
 }
 
 /// The largest number for which a condition holds that holds for all smaller ones; 0 when it holds for none.

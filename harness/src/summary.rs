@@ -5,6 +5,7 @@
 
 use c2m_schema::SCHEMA_VERSION;
 use c2m_schema::histogram::Recorder;
+use c2m_schema::rooms::Rooms;
 use c2m_schema::rows::{BroadcastRow, ErrorRow, LatencyRow, PointRow, Status};
 
 use crate::experiment::Experiment;
@@ -42,7 +43,9 @@ pub fn rows(e: &Experiment, raw: &Raw, begin_ns: u64) -> Rows {
     memory::fill(&mut point, raw);
     let metrics: Vec<(&str, Recorder)> = METRICS.iter().filter_map(|m| Some((*m, metric(raw, m)?))).collect();
     arrival(&mut point, raw, &metrics);
-    let broadcasts: Vec<BroadcastRow> = merged.iter().map(|b| b.row(&raw.point, raw.repetition, begin_ns)).collect();
+    let rooms = raw.point.room_plan(e, 0).map(Rooms::new);
+    let row = |b: &ledger::Merged| b.row(&raw.point, rooms.as_ref(), raw.repetition, begin_ns);
+    let broadcasts: Vec<BroadcastRow> = merged.iter().map(row).collect();
     if raw.broadcasts.is_some() {
         ledger::totals(&mut point, &merged, raw);
     }
@@ -75,6 +78,7 @@ pub fn blank(e: &Experiment, point: &crate::plan::Point, repetition: u32) -> Poi
         variant: point.variant.clone(),
         clients_target: point.clients,
         payload_bytes: Some(point.payload_bytes),
+        rooms: point.rooms.map(|(count, _)| u64::from(count)),
         ..PointRow::default()
     }
 }
@@ -95,6 +99,10 @@ fn counters(row: &mut PointRow, raw: &Raw, begin_ns: u64) {
     let gone: u64 = raw.agents.iter().filter(|a| a.lost.is_some()).map(|a| a.stats.live).sum();
     row.live_at_end = Some(raw.sum(|a| a.live) - gone);
     row.dropped = Some(raw.sum(|a| a.dropped) + gone);
+    if raw.point.slow_clients.is_some() {
+        row.slow_clients = Some(raw.sum(|a| a.slow));
+        row.slow_dropped = Some(raw.sum(|a| a.slow_dropped));
+    }
     if raw.agents.iter().all(|a| a.summary.is_some()) {
         row.observed = Some(raw.agents.iter().filter_map(|a| a.summary.as_ref()).map(|s| s.observed).sum());
         row.observed_mismatch =

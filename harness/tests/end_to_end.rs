@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use c2m_schema::rows::{BroadcastRow, ErrorRow, PointRow, SampleRow, Status, Subject};
+use c2m_schema::rooms::{RoomPlan, Rooms, Sizes};
+use c2m_schema::rows::{BroadcastRow, ErrorRow, FloorRow, PointRow, SampleRow, Status, Subject};
 use c2m_schema::table;
 
 /// Long enough for the slowest machine; nothing waits for it to pass.
@@ -123,6 +124,93 @@ fn a_thousand_clients_get_every_broadcast_once_and_a_second_run_keeps_the_first(
     assert_ne!(run_directory(&second), dir);
     assert_eq!(std::fs::read(dir.join("points.csv")).expect("read"), kept);
     assert_eq!(bench.runs().len(), 2);
+}
+
+/// The ledger holds for each room: its members get each of its broadcasts once, and nobody else does.
+#[test]
+fn clients_in_many_rooms_get_what_is_said_in_their_own_and_nothing_else() {
+    let bench = Bench::new();
+    let rooms = "rooms = { count = [1, 40, 300], sizes = [\"equal\", \"zipf\"] }\nobservers = 20\n[agents]\ncount = 2\n[arrival]";
+    let text = small(300, 1000, 60).replace("[arrival]", rooms).replace("interval_ms = 200", "interval_ms = 20");
+    let output =
+        bench.c2m(&bench.experiment("rooms", &(text + "dropped = 0\nunexpected = 0\n"))).output().expect("c2m runs");
+    assert!(output.status.success(), "{}", errors(&output));
+    let dir = run_directory(&output);
+    let points: Vec<PointRow> = table::read(&dir).expect("points.csv");
+    let broadcasts: Vec<BroadcastRow> = table::read(&dir).expect("broadcasts.csv");
+    let told: Vec<_> = points.iter().map(|p| (p.rooms, p.joined, p.deliveries_unexpected)).collect();
+    let each = |rooms| (Some(rooms), Some(300), Some(0));
+    assert_eq!(told, [each(1), each(40), each(40), each(300), each(300)]);
+    for point in &points {
+        let plan = RoomPlan {
+            count: u32::try_from(point.rooms.expect("rooms")).expect("few"),
+            sizes: if point.variant.ends_with("zipf") { Sizes::Zipf } else { Sizes::Equal },
+            clients: 300,
+            observers: 20,
+            agents: 2,
+            agent: 0,
+        };
+        let rooms = Rooms::new(plan);
+        let of_point: Vec<_> = broadcasts.iter().filter(|b| b.point == point.point).collect();
+        assert_eq!(of_point.len(), 60);
+        for b in of_point {
+            let room = b.room.expect("has a room");
+            let members = (0..300).filter(|&client| u64::from(rooms.room_of(client)) == room).count() as u64;
+            assert_eq!((b.expected, b.received, b.duplicate, b.unexpected), (members, members, 0, 0), "{b:?}");
+            assert!(members > 0 && b.sent_ns.is_some() && b.replied_ns.is_some(), "{b:?}");
+        }
+        assert_eq!(point.observed_mismatch, Some(0), "{point:?}");
+    }
+    assert!(points[0].observed == Some(20 * 60) && points[1].observed > Some(0), "observers are members like others");
+    let spoken = |point: u32| -> std::collections::BTreeSet<_> {
+        broadcasts.iter().filter(|b| b.point == point).map(|b| b.room).collect()
+    };
+    assert!(spoken(0).len() == 1 && spoken(1).len() > 20 && spoken(3).len() > 40, "many rooms were spoken to");
+}
+
+/// C13 and C14: the server drops who does not read, says so, and all the others get everything.
+#[test]
+fn a_stuck_reader_is_dropped_as_a_slow_consumer_and_the_others_get_everything() {
+    let bench = Bench::new();
+    let slow = "slow = { share = [0, 0.01], kind = \"never\" }\n[arrival]";
+    // 150 frames of 16 KiB are more than its queue of 1 MiB and the buffers of both sockets hold.
+    let text = small(100, 1000, 150)
+        .replace("[arrival]", slow)
+        .replace("interval_ms = 200", "interval_ms = 20\npayload_bytes = 16384");
+    let output = bench.c2m(&bench.experiment("stuck", &(text + "dropped = 0\n"))).output().expect("c2m runs");
+    assert!(output.status.success(), "{}", errors(&output));
+    let dir = run_directory(&output);
+    let points: Vec<PointRow> = table::read(&dir).expect("points.csv");
+    let [without, with] = points.as_slice() else { panic!("two rows: {points:?}") };
+    let slow = |p: &PointRow| [p.joined, p.slow_clients, p.dropped, p.slow_dropped, p.live_at_end];
+    assert_eq!(slow(without), [Some(100), Some(0), Some(0), Some(0), Some(100)]);
+    assert_eq!(slow(with), [Some(100), Some(1), Some(1), Some(1), Some(99)], "{with:?}");
+    assert_eq!([without.deliveries_received, without.deliveries_missing], [Some(100 * 150), Some(0)]);
+    assert_eq!([with.deliveries_received, with.deliveries_missing], [Some(99 * 150), Some(0)]);
+    let found: Vec<ErrorRow> = table::read(&dir).expect("errors.csv");
+    let count = |point: u32, side: &str, kind: &str| -> u64 {
+        let is_it = |e: &&ErrorRow| e.point == point && e.side == side && e.kind == kind;
+        found.iter().filter(is_it).map(|e| e.count).sum()
+    };
+    assert_eq!((count(0, "server", "slow_consumer"), count(1, "server", "slow_consumer")), (0, 1));
+    assert_eq!(count(1, "agent-0", "reset"), 1, "{found:?}");
+    assert_states_add_up(&table::read(&dir).expect("samples.csv"));
+}
+
+/// Who reads slower than is sent to it is dropped as well, and who keeps up is not.
+#[test]
+fn a_slow_reader_is_dropped_only_when_it_falls_behind() {
+    let bench = Bench::new();
+    let slow = "slow = { share = 0.05, kind = \"slowly\", bytes_per_s = 20000 }\n[arrival]";
+    let text = small(60, 1000, 150)
+        .replace("[arrival]", slow)
+        .replace("interval_ms = 200", "interval_ms = 20\npayload_bytes = [64, 16384]");
+    let output = bench.c2m(&bench.experiment("slowly", &text)).output().expect("c2m runs");
+    assert!(output.status.success(), "{}", errors(&output));
+    let points: Vec<PointRow> = table::read(&run_directory(&output)).expect("points.csv");
+    let told: Vec<_> = points.iter().map(|p| (p.slow_clients, p.slow_dropped, p.deliveries_missing)).collect();
+    assert_eq!(told, [(Some(3), Some(0), Some(0)), (Some(3), Some(3), Some(0))]);
+    assert!(points.iter().all(|p| p.deliveries_received == Some(57 * 150)), "{points:?}");
 }
 
 #[test]
@@ -301,4 +389,36 @@ fn runs_of_the_same_second_get_directories_of_their_own() {
         assert!(output.status.success(), "{}", errors(output));
     }
     assert_ne!(run_directory(&outputs[0]), run_directory(&outputs[1]));
+}
+
+#[test]
+fn bare_sockets_are_measured_beside_every_repetition_and_the_report_says_the_multiples() {
+    let bench = Bench::new();
+    let text = small(150, 1_000, 2) + "[floor]\nbroadcasts = 2\n";
+    let path = bench.experiment("floor", &text.replace("[measure]\n", "[measure]\nrepetitions = 2\n"));
+    let output = bench.c2m(&path).output().expect("run c2m");
+    assert!(output.status.success(), "{}", errors(&output));
+    let run = run_directory(&output);
+    let floor: Vec<FloorRow> = table::read(&run).expect("floor.csv");
+    assert_eq!(floor.iter().map(|f| (f.point, f.repetition)).collect::<Vec<_>>(), [(0, 0), (0, 1)]);
+    for row in &floor {
+        assert_eq!((row.clients, row.wire_bytes, row.broadcasts, row.reason.as_str()), (150, 102, 2, ""));
+        assert!(row.connects_per_s.is_some_and(|rate| rate > 0.0));
+        assert!(row.to_all_min_ns <= row.to_all_p50_ns && row.to_all_p50_ns <= row.to_all_max_ns);
+        assert!(row.to_all_min_ns.is_some_and(|ns| ns > 0));
+    }
+    let html = std::fs::read_to_string(run.join("report.html")).expect("report");
+    assert!(html.contains("Against bare sockets") && html.contains("median"));
+}
+
+/// What does not fit is refused with the remedy, as by `c2m run`, and nothing is measured.
+#[test]
+fn a_floor_that_does_not_fit_the_machine_is_refused() {
+    let output = Command::new(env!("CARGO_BIN_EXE_c2m"))
+        .args(["floor", "--clients", "16000000", "--json"])
+        .output()
+        .expect("run c2m");
+    assert!(!output.status.success());
+    assert!(output.stdout.is_empty());
+    assert!(errors(&output).contains("memory"), "{}", errors(&output));
 }

@@ -3,6 +3,7 @@
 use c2m::experiment::load::parse;
 use c2m::experiment::{Counts, Experiment};
 use c2m::plan::{Room, auto_counts, points, resolve};
+use c2m_schema::rooms::Sizes;
 
 const MINIMAL: &str = "question = \"how?\"\n[clients]\ncounts = [10, 20]\n";
 
@@ -105,6 +106,44 @@ fn points_are_counts_by_variants_in_the_order_given_and_the_interval_grows_with_
     assert_eq!(plan.iter().map(|p| (p.index, p.clients)).collect::<Vec<_>>(), [(0, 500), (1, 4000), (2, 500)]);
     assert_eq!(plan[0].interval_ns, 1_000_000_000);
     assert_eq!(e.broadcast.interval_ms.ns(2_000_000), 30_000_000_000);
+}
+
+#[test]
+fn rooms_and_slow_shares_make_points_of_each_value_and_are_refused_where_they_make_no_sense() {
+    let with = |clients: &str| format!("question = \"x\"\n[clients]\ncounts = [1000]\n{clients}\n");
+    let rooms = with("rooms = { count = [1, 20], sizes = [\"equal\", \"zipf\"] }");
+    let e = read(&rooms, &[]).unwrap();
+    let names: Vec<_> = points(&e).into_iter().map(|p| p.variant).collect();
+    assert_eq!(names, ["1 room", "20 rooms equal", "20 rooms zipf"]);
+    // The automatic interval follows the largest room.
+    let e = read(&rooms, &["clients.counts=[1000000]"]).unwrap();
+    let seconds: Vec<_> = points(&e).iter().map(|p| p.interval_ns / 100_000_000).collect();
+    assert_eq!(seconds, [150, 10, 41]);
+    let e = read(&with("rooms = { count = 20 }"), &[]).unwrap();
+    assert_eq!((points(&e)[0].rooms, points(&e)[0].variant.as_str()), (Some((20, Sizes::Equal)), ""));
+    let e = read(&with("slow = { share = [0, 0.0001, 0.02] }"), &[]).unwrap();
+    let plan = points(&e);
+    assert_eq!(plan.iter().map(|p| p.slow_clients).collect::<Vec<_>>(), [Some(0), Some(1), Some(20)]);
+    assert_eq!(plan[1].variant, "1 slow");
+    for text in [&rooms, &with("slow = { share = 0.5, kind = \"slowly\", bytes_per_s = 100 }")] {
+        let e = read(text, &[]).unwrap();
+        assert_eq!(parse("x.toml", "exp", &toml::to_string(&e).unwrap(), &[]).unwrap(), e);
+    }
+
+    assert_refused(&with("rooms = { count = 0 }"), &[], &["clients.rooms.count", "from 1"]);
+    assert_refused(&with("rooms = { count = [] }"), &[], &["clients.rooms", "empty"]);
+    assert_refused(
+        &with("rooms = { count = 2 }\ntopic = \"rooms:other\""),
+        &[],
+        &["topic and rooms exclude each other"],
+    );
+    assert_refused(&with("rooms = { counts = 2 }"), &[], &["did you mean", "count"]);
+    assert_refused(&with("rooms = { count = 2, sizes = \"even\" }"), &[], &["clients.rooms"]);
+    assert_refused(&with("slow = { share = 1.5 }"), &[], &["clients.slow.share", "from 0"]);
+    assert_refused(&with("slow = { share = 1.0 }"), &[], &["leave no publisher"]);
+    assert_refused(&with("slow = { share = 0.1, kind = \"slowly\" }"), &[], &["needs bytes_per_s"]);
+    assert_refused(&with("slow = { share = 0.1, bytes_per_s = 5 }"), &[], &["who never reads has no speed"]);
+    assert_refused(&with("slow = { share = 0.1 }\nrooms = { count = 2 }"), &[], &["rooms and slow exclude"]);
 }
 
 #[test]

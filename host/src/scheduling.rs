@@ -17,7 +17,7 @@ mod tests {
     use super::*;
     use crate::root::ProcRoot;
 
-    /// The policy is the 41st field of `stat` (proc_pid_stat(5)): 3 is `SCHED_BATCH`.
+    /// The policy is the 41st field of `stat` (`proc_pid_stat(5)`): 3 is `SCHED_BATCH`.
     #[test]
     fn the_kernel_agrees_for_this_thread() {
         std::thread::spawn(|| {

@@ -30,7 +30,7 @@ pub(crate) fn schedule_in_batches() -> io::Result<()> {
     }
 }
 
-/// Returns free memory of every arena to the kernel (malloc_trim(3)).
+/// Returns free memory of every arena to the kernel (`malloc_trim(3)`).
 #[cfg(target_env = "gnu")]
 pub(crate) fn trim_heap() {
     // SAFETY: it takes the allocator's own locks, may be called from any thread, and touches free memory only.
@@ -40,7 +40,7 @@ pub(crate) fn trim_heap() {
 }
 
 /// Sets from how many free bytes at the end of an arena on these go back to the kernel, and how many it then keeps and
-/// asks for beyond a need (mallopt(3)).
+/// asks for beyond a need (`mallopt(3)`).
 #[cfg(target_env = "gnu")]
 pub(crate) fn bound_arena_ends(trim_bytes: i32, pad_bytes: i32) {
     // SAFETY: both only set numbers, under the allocator's lock; values it does not take it ignores.

@@ -25,7 +25,7 @@ fn message(stamp: &Stamp) -> String {
 fn ledger() -> (Ledger, Vec<Seen>) {
     let (mut ledger, mut seen) = (Ledger::new(), vec![Seen::default(); CLIENTS]);
     for seen in &mut seen {
-        ledger.join(seen, 0);
+        ledger.join(seen, 0, 0);
     }
     let plan = BroadcastPlan {
         first_due_ns: 1,
@@ -54,7 +54,7 @@ fn delivery(c: &mut Criterion) {
     group.bench_function("ledger", |b| {
         let deliver = |(mut ledger, mut seen): (Ledger, Vec<Seen>)| {
             for (seen, now) in seen.iter_mut().zip(1_000_000u64..) {
-                ledger.deliver(seen, 0, 1, black_box(now * 997));
+                ledger.deliver(seen, 0, 0, 1, black_box(now * 997));
             }
             ledger
         };

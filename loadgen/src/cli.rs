@@ -159,6 +159,8 @@ impl RunArgs {
             source_ports: self.source_ports,
             workers: self.workers,
             file_tables: self.file_tables.map(FileTables::from),
+            rooms: None,
+            slow: None,
         }
     }
 }

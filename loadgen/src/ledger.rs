@@ -5,8 +5,11 @@
 //! follow from the plan, so what a broadcast is owed by a thread is the number of its joined clients at the due time,
 //! exactly. Between two drains a broadcast's changes and latencies collect here; the histograms come from a pool and go
 //! back to it, so memory follows the broadcasts in flight and not their number.
+//!
+//! With many rooms a client is owed the broadcasts of its own room. Its [`Seen`] then counts in ranks: the how-manieth of
+//! its room a broadcast is. In one room that is the sequence itself.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use c2m_schema::control::BroadcastPlan;
 use c2m_schema::histogram::Recorder;
@@ -15,7 +18,7 @@ use c2m_schema::histogram::Recorder;
 /// never make up for a missing one.
 pub const WINDOW: u32 = 64;
 
-/// What one client has got. Owned by the client; 20 bytes.
+/// What one client has got, by sequence, or by rank in its room where there are many. Owned by the client; 20 bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
     /// Bit *i* stands for broadcast `next - 1 - i`. In halves, so that the alignment stays four.
@@ -138,10 +141,48 @@ struct Entry {
     latency: Option<Latency>,
 }
 
+/// A room that the plan speaks to.
+#[derive(Debug, Default)]
+struct Room {
+    /// Its clients joined now.
+    live: u64,
+    /// Its broadcasts due so far.
+    due: u32,
+    /// Sequence of each of its broadcasts, by rank.
+    sequences: Vec<u32>,
+}
+
+/// The plan's broadcasts by room.
+#[derive(Debug, Default)]
+struct Spread {
+    /// Room and rank of each broadcast.
+    places: Vec<(u32, u32)>,
+    rooms: HashMap<u32, Room>,
+}
+
+impl Spread {
+    fn new(rooms_of_broadcasts: &[u32], rooms_of_live: impl Iterator<Item = u32>) -> Self {
+        let mut spread = Self::default();
+        for (&number, sequence) in rooms_of_broadcasts.iter().zip(0..) {
+            let room = spread.rooms.entry(number).or_default();
+            spread.places.push((number, room.sequences.len() as u32));
+            room.sequences.push(sequence);
+        }
+        for number in rooms_of_live {
+            if let Some(room) = spread.rooms.get_mut(&number) {
+                room.live += 1;
+            }
+        }
+        spread
+    }
+}
+
 /// The account of one thread's clients.
 #[derive(Debug, Default)]
 pub struct Ledger {
     plan: Option<BroadcastPlan>,
+    /// None: everyone is in one room.
+    spread: Option<Spread>,
     /// Clients joined now.
     live: u64,
     /// Broadcasts due so far.
@@ -173,6 +214,17 @@ impl Ledger {
         self.update_next_change();
     }
 
+    /// As [`Self::begin`], with many rooms: the room of each broadcast, and of each client that is joined now.
+    pub fn begin_rooms(
+        &mut self,
+        plan: BroadcastPlan,
+        rooms_of_broadcasts: &[u32],
+        rooms_of_live: impl Iterator<Item = u32>,
+    ) {
+        self.spread = Some(Spread::new(rooms_of_broadcasts, rooms_of_live));
+        self.begin(plan);
+    }
+
     /// The schedule, once known.
     pub fn plan(&self) -> Option<&BroadcastPlan> {
         self.plan.as_ref()
@@ -183,35 +235,78 @@ impl Ledger {
         self.plan.as_ref().is_some_and(|plan| sequence < plan.count && due_of(plan, sequence) == due_ns)
     }
 
-    /// A client's join was read.
-    pub fn join(&mut self, seen: &mut Seen, now_ns: u64) {
-        self.advance(now_ns);
-        self.live += 1;
-        seen.owed_from = self.due;
+    /// Whether broadcast `sequence`, which [`Self::is_planned`], goes to `room`.
+    pub fn is_of_room(&self, sequence: u32, room: u32) -> bool {
+        self.spread.as_ref().is_none_or(|spread| spread.places[sequence as usize].0 == room)
     }
 
-    /// A joined client is lost.
-    pub fn drop_client(&mut self, seen: &Seen, now_ns: u64) {
+    /// The join of a client of `room` was read. With one room its number means nothing, here and below.
+    pub fn join(&mut self, seen: &mut Seen, room: u32, now_ns: u64) {
+        self.advance(now_ns);
+        self.live += 1;
+        seen.owed_from = match &mut self.spread {
+            None => self.due,
+            // A room that the plan does not speak to owes nothing.
+            Some(spread) => spread.rooms.get_mut(&room).map_or(0, |room| {
+                room.live += 1;
+                room.due
+            }),
+        };
+    }
+
+    /// A joined client of `room` is lost.
+    pub fn drop_client(&mut self, seen: &Seen, room: u32, now_ns: u64) {
         self.advance(now_ns);
         self.live -= 1;
-        let window_begin = seen.next.saturating_sub(WINDOW);
-        for sequence in self.closed.max(seen.owed_from).max(window_begin)..self.due {
-            if !seen.has(sequence) {
-                self.open[(sequence - self.closed) as usize].delta.lost_by_drop += 1;
-                self.changed = true;
+        let begin = seen.next.saturating_sub(WINDOW).max(seen.owed_from);
+        let Self { spread, open, changed, closed, due, .. } = self;
+        let mut lose = |sequence: u32| {
+            if let Some(at) = sequence.checked_sub(*closed) {
+                open[at as usize].delta.lost_by_drop += 1;
+                *changed = true;
+            }
+        };
+        match spread {
+            None => (begin.max(*closed)..*due).filter(|&sequence| !seen.has(sequence)).for_each(lose),
+            Some(spread) => {
+                let Some(room) = spread.rooms.get_mut(&room) else { return };
+                room.live -= 1;
+                let lacking = (begin..room.due).filter(|&rank| !seen.has(rank));
+                lacking.for_each(|rank| lose(room.sequences[rank as usize]));
             }
         }
     }
 
-    /// A copy of broadcast `sequence`, which [`Self::is_planned`], came to a client.
+    /// A copy of broadcast `sequence`, which [`Self::is_planned`], came to a client that can't be meant: it named another
+    /// room than its own.
+    pub fn stray(&mut self, sequence: u32, now_ns: u64) {
+        self.advance(now_ns);
+        if sequence >= self.due {
+            self.open_to(sequence + 1);
+        }
+        match sequence.checked_sub(self.closed) {
+            Some(at) => self.open[at as usize].delta.unexpected += 1,
+            None => self.late += 1,
+        }
+        self.changed = true;
+    }
+
+    /// A copy of broadcast `sequence`, which [`Self::is_planned`], came to a client of `room`.
     #[inline]
-    pub fn deliver(&mut self, seen: &mut Seen, sequence: u32, sent_ns: u64, now_ns: u64) {
+    pub fn deliver(&mut self, seen: &mut Seen, room: u32, sequence: u32, sent_ns: u64, now_ns: u64) {
         self.advance(now_ns);
         if sequence >= self.due {
             // Only another host's clock can be ahead: what has been received was due.
             self.open_to(sequence + 1);
         }
-        let arrival = seen.mark(sequence);
+        let rank = match &self.spread {
+            None => sequence,
+            Some(spread) => match spread.places[sequence as usize] {
+                (of, rank) if of == room => rank,
+                _ => return self.stray(sequence, now_ns),
+            },
+        };
+        let arrival = seen.mark(rank);
         let Some(at) = sequence.checked_sub(self.closed) else {
             self.late += 1;
             return;
@@ -222,7 +317,7 @@ impl Ledger {
             entry.delta.duplicate += 1;
             return;
         }
-        if sequence < seen.owed_from {
+        if rank < seen.owed_from {
             entry.delta.unexpected += 1;
             return;
         }
@@ -271,8 +366,16 @@ impl Ledger {
 
     fn open_to(&mut self, due: u32) {
         while self.due < due {
-            let delta = Delta { opened: true, expected: self.live, ..Delta::default() };
-            self.open.push_back(Entry { delta, expected: self.live, ..Entry::default() });
+            let expected = match &mut self.spread {
+                None => self.live,
+                Some(spread) => {
+                    let room = spread.rooms.entry(spread.places[self.due as usize].0).or_default();
+                    room.due += 1;
+                    room.live
+                }
+            };
+            let delta = Delta { opened: true, expected, ..Delta::default() };
+            self.open.push_back(Entry { delta, expected, ..Entry::default() });
             self.due += 1;
             (self.changed, self.urgent) = (true, true);
         }
@@ -316,9 +419,13 @@ impl Ledger {
         self.late
     }
 
-    /// Whether a joined client lacks a broadcast that it is owed and that is due.
-    pub fn has_gap(&self, seen: &Seen) -> bool {
-        seen.has_gap(self.due)
+    /// Whether a joined client of `room` lacks a broadcast that it is owed and that is due.
+    pub fn has_gap(&self, seen: &Seen, room: u32) -> bool {
+        let due = match &self.spread {
+            None => self.due,
+            Some(spread) => spread.rooms.get(&room).map_or(0, |room| room.due),
+        };
+        seen.has_gap(due)
     }
 }
 

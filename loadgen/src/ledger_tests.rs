@@ -51,21 +51,31 @@ impl Sums {
 /// The same account from lists of events.
 #[derive(Default)]
 struct Naive {
+    rooms: u32,
     joined_at: BTreeMap<usize, u64>,
     dropped_at: BTreeMap<usize, u64>,
     deliveries: Vec<(usize, u32, u64)>,
 }
 
 impl Naive {
+    fn room_of(&self, client: usize) -> u32 {
+        client as u32 % self.rooms
+    }
+
+    fn room_of_broadcast(&self, sequence: u32) -> u32 {
+        (sequence * 7 % 11) % self.rooms
+    }
+
     fn account(&self, plan: &BroadcastPlan, sequence: u32, end: u64) -> Option<Delta> {
         let due = due_of(plan, sequence);
         if due > end {
             return None;
         }
         let close = due + plan.deadline_ns;
+        let is_meant = |client: usize| self.room_of(client) == self.room_of_broadcast(sequence);
         let owed = |client: &usize| {
             let joined = self.joined_at.get(client).is_some_and(|&at| at < due);
-            joined && self.dropped_at.get(client).is_none_or(|&at| at >= due)
+            is_meant(*client) && joined && self.dropped_at.get(client).is_none_or(|&at| at >= due)
         };
         let mut sum = Delta { opened: true, closed: close <= end, ..Delta::default() };
         sum.expected = self.joined_at.keys().filter(|client| owed(client)).count() as u64;
@@ -73,7 +83,9 @@ impl Naive {
             if which != sequence || now >= close {
                 continue;
             }
-            let earlier = || self.deliveries[..at].iter().filter(|delivery| delivery.0 == client);
+            let in_room = |sequence| self.room_of(client) == self.room_of_broadcast(sequence);
+            let earlier =
+                || self.deliveries[..at].iter().filter(|delivery| delivery.0 == client && in_room(delivery.1));
             if earlier().any(|delivery| delivery.1 == sequence) {
                 sum.duplicate += 1;
             } else if owed(&client) {
@@ -104,29 +116,41 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Joins, drops and copies in any order and at any time: every counter is what a list of all events says.
+    /// Joins, drops and copies in any order and at any time, in one room or several, and to clients of a wrong room: every
+    /// counter is what a list of all events says.
     #[test]
-    fn the_ledger_equals_a_naive_account(steps in steps(), deadline in 1u64..400) {
+    fn the_ledger_equals_a_naive_account(steps in steps(), deadline in 1u64..400, rooms in 1u32..4, early in 0usize..6) {
         let plan = plan(40, deadline);
-        let (mut ledger, mut naive, mut sums) = (Ledger::new(), Naive::default(), Sums::default());
-        ledger.begin(plan.clone());
+        let (mut ledger, mut sums) = (Ledger::new(), Sums::default());
+        let mut naive = Naive { rooms, ..Naive::default() };
         let mut seen = [Seen::default(); 6];
         let mut now = FIRST - 30;
+        for (client, seen) in seen.iter_mut().enumerate().take(early) {
+            naive.joined_at.insert(client, now);
+            ledger.join(seen, naive.room_of(client), now);
+        }
+        if rooms == 1 {
+            ledger.begin(plan.clone());
+        } else {
+            let broadcasts: Vec<u32> = (0..plan.count).map(|sequence| naive.room_of_broadcast(sequence)).collect();
+            ledger.begin_rooms(plan.clone(), &broadcasts, (0..early).map(|client| naive.room_of(client)));
+        }
         for step in steps {
             match step {
                 Step::Join(client) if !naive.joined_at.contains_key(&client) => {
                     naive.joined_at.insert(client, now);
-                    ledger.join(&mut seen[client], now);
+                    ledger.join(&mut seen[client], naive.room_of(client), now);
                 }
                 Step::Drop(client) if naive.joined_at.contains_key(&client) && !naive.dropped_at.contains_key(&client) => {
                     naive.dropped_at.insert(client, now);
-                    ledger.drop_client(&seen[client], now);
+                    ledger.drop_client(&seen[client], naive.room_of(client), now);
                 }
                 // What was sent was due, and a dropped client receives no more.
                 Step::Deliver(client, sequence)
                     if due_of(&plan, sequence) <= now && !naive.dropped_at.contains_key(&client) => {
                     naive.deliveries.push((client, sequence, now));
-                    ledger.deliver(&mut seen[client], sequence, due_of(&plan, sequence), now);
+                    let room = naive.room_of(client);
+                    ledger.deliver(&mut seen[client], room, sequence, due_of(&plan, sequence), now);
                 }
                 Step::Wait(ns) => now += ns,
                 Step::Drain => sums.drain(&mut ledger),
@@ -147,13 +171,14 @@ proptest! {
         let gaps = |client: &usize| {
             let owed = |sequence: &u32| {
                 let due = due_of(&plan, *sequence);
-                due <= now && naive.joined_at[client] < due
+                let is_meant = naive.room_of(*client) == naive.room_of_broadcast(*sequence);
+                is_meant && due <= now && naive.joined_at[client] < due
             };
             let got = |sequence: u32| naive.deliveries.iter().any(|d| d.0 == *client && d.1 == sequence);
             (0..plan.count).filter(owed).any(|sequence| !got(sequence))
         };
         for client in naive.joined_at.keys().filter(|client| !naive.dropped_at.contains_key(client)) {
-            prop_assert_eq!(ledger.has_gap(&seen[*client]), gaps(client));
+            prop_assert_eq!(ledger.has_gap(&seen[*client], naive.room_of(*client)), gaps(client));
         }
     }
 
@@ -161,12 +186,12 @@ proptest! {
     #[test]
     fn a_client_that_misses_one_of_many_has_a_gap_for_ever(missing in 0u32..300, count in 300u32..400) {
         let (mut ledger, mut seen) = (Ledger::new(), Seen::default());
-        ledger.join(&mut seen, 0);
+        ledger.join(&mut seen, 0, 0);
         ledger.begin(plan(count, 1_000_000));
         for sequence in (0..count).filter(|&sequence| sequence != missing) {
-            ledger.deliver(&mut seen, sequence, 0, FIRST + INTERVAL * u64::from(sequence));
+            ledger.deliver(&mut seen, 0, sequence, 0, FIRST + INTERVAL * u64::from(sequence));
         }
-        prop_assert!(ledger.has_gap(&seen));
+        prop_assert!(ledger.has_gap(&seen, 0));
         let mut received = 0;
         ledger.drain(|_, delta, _| received += delta.received);
         prop_assert_eq!(received, u64::from(count) - 1);
@@ -176,11 +201,11 @@ proptest! {
 #[test]
 fn a_copy_older_than_the_window_never_makes_up_for_a_missing_one() {
     let (mut ledger, mut seen, mut sums) = (Ledger::new(), Seen::default(), Sums::default());
-    ledger.join(&mut seen, 0);
+    ledger.join(&mut seen, 0, 0);
     ledger.begin(plan(200, 1_000_000));
     let now = FIRST + INTERVAL * 200;
     for sequence in (1..=WINDOW).chain([0]) {
-        ledger.deliver(&mut seen, sequence, 0, now);
+        ledger.deliver(&mut seen, 0, sequence, 0, now);
     }
     sums.drain(&mut ledger);
     assert_eq!((sums.0[&0].0.received, sums.0[&0].0.duplicate), (0, 1));
@@ -190,9 +215,9 @@ fn a_copy_older_than_the_window_never_makes_up_for_a_missing_one() {
 #[test]
 fn copies_after_the_deadline_are_late_and_in_no_account() {
     let (mut ledger, mut seen, mut sums) = (Ledger::new(), Seen::default(), Sums::default());
-    ledger.join(&mut seen, 0);
+    ledger.join(&mut seen, 0, 0);
     ledger.begin(plan(1, 50));
-    ledger.deliver(&mut seen, 0, 0, FIRST + 50);
+    ledger.deliver(&mut seen, 0, 0, 0, FIRST + 50);
     sums.drain(&mut ledger);
     let sum = sums.0[&0].0;
     assert_eq!((sum.expected, sum.received, sum.closed, ledger.late()), (1, 0, true, 1));
@@ -201,7 +226,7 @@ fn copies_after_the_deadline_are_late_and_in_no_account() {
 #[test]
 fn what_others_wait_for_is_urgent() {
     let (mut ledger, mut seen) = (Ledger::new(), Seen::default());
-    ledger.join(&mut seen, 0);
+    ledger.join(&mut seen, 0, 0);
     ledger.begin(plan(1, 50));
     ledger.advance(FIRST - 1);
     assert!(!ledger.has_changed());
@@ -209,10 +234,10 @@ fn what_others_wait_for_is_urgent() {
     assert!(ledger.is_urgent(), "it became due");
     ledger.drain(|_, _, _| {});
     assert!(!ledger.is_urgent());
-    ledger.deliver(&mut seen, 0, FIRST, FIRST + 1);
+    ledger.deliver(&mut seen, 0, 0, FIRST, FIRST + 1);
     assert!(ledger.is_urgent(), "it is complete");
     ledger.drain(|_, _, _| {});
-    ledger.deliver(&mut seen, 0, FIRST, FIRST + 2);
+    ledger.deliver(&mut seen, 0, 0, FIRST, FIRST + 2);
     assert!(ledger.has_changed() && !ledger.is_urgent(), "a duplicate can wait");
 }
 
@@ -224,4 +249,23 @@ fn foreign_stamps_are_not_of_the_plan() {
     assert!(ledger.is_planned(2, FIRST + 2 * INTERVAL));
     assert!(!ledger.is_planned(3, FIRST + 3 * INTERVAL));
     assert!(!ledger.is_planned(2, FIRST));
+}
+
+#[test]
+fn a_copy_that_names_a_wrong_room_is_unexpected_and_makes_up_for_none() {
+    let (mut ledger, mut seen, mut sums) = (Ledger::new(), Seen::default(), Sums::default());
+    ledger.join(&mut seen, 5, 0);
+    ledger.begin_rooms(plan(2, 50), &[5, 9], [5].into_iter());
+    assert!(ledger.is_of_room(0, 5) && !ledger.is_of_room(1, 5));
+    ledger.stray(0, FIRST);
+    ledger.deliver(&mut seen, 5, 1, FIRST, FIRST + INTERVAL);
+    assert!(ledger.has_gap(&seen, 5));
+    ledger.deliver(&mut seen, 5, 0, FIRST, FIRST + INTERVAL);
+    assert!(!ledger.has_gap(&seen, 5));
+    sums.drain(&mut ledger);
+    let counts = |sequence| {
+        let sum = sums.0[&sequence].0;
+        (sum.expected, sum.received, sum.unexpected, sum.duplicate)
+    };
+    assert_eq!((counts(0), counts(1)), ((1, 1, 1, 0), (0, 0, 1, 0)));
 }

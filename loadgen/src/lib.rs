@@ -11,6 +11,7 @@ pub mod frames;
 pub mod ledger;
 mod observer;
 pub mod schedule;
+mod slow;
 pub mod sources;
 pub mod standalone;
 pub mod stats;

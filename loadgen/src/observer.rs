@@ -83,7 +83,7 @@ pub(crate) fn run(
         observers.push(tasks.spawn_local(observer.live()));
     }
     tasks.block_on(&runtime, async {
-        command(shared, board, &account, &phase, commands).await;
+        command(shared, board, &account, first, &phase, commands).await;
         let close = async {
             for observer in observers {
                 // An observer that panicked has nothing to close.
@@ -100,6 +100,7 @@ async fn command(
     shared: &Shared,
     board: &Board,
     account: &RefCell<Account>,
+    first: u64,
     phase: &watch::Sender<Phase>,
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) {
@@ -112,9 +113,11 @@ async fn command(
                 let mut account = account.borrow_mut();
                 account.latencies.begin_measure();
                 account.ledger.advance(monotonic_ns());
-                account.ledger.begin(plan);
+                let joined = (first..).zip(&account.observers).filter(|(_, (_, is_joined))| *is_joined);
+                let rooms: Vec<u32> = joined.map(|(index, _)| shared.target.room_of(index)).collect();
+                shared.begin_ledger(&mut account.ledger, plan, rooms.into_iter());
             }
-            Ok(Some(Command::Freeze(to))) => finish(shared, board, &mut account.borrow_mut(), &to),
+            Ok(Some(Command::Freeze(to))) => finish(shared, board, &mut account.borrow_mut(), first, &to),
             Ok(Some(Command::Close { .. }) | None) => {
                 phase.send_replace(Phase::Closing);
                 return;
@@ -132,15 +135,16 @@ fn publish(shared: &Shared, board: &Board, account: &mut Account) {
     board.publish(&account.counters, std::mem::take(&mut account.lag_max_ns));
 }
 
-fn finish(shared: &Shared, board: &Board, account: &mut Account, to: &Sender<Final>) {
+fn finish(shared: &Shared, board: &Board, account: &mut Account, first: u64, to: &Sender<Final>) {
     publish(shared, board, account);
-    let joined = account.observers.iter().filter(|(_, is_joined)| *is_joined);
+    let joined = (first..).zip(&account.observers).filter(|(_, (_, is_joined))| *is_joined);
+    let has_gap = |index: u64, seen: &Seen| account.ledger.has_gap(seen, shared.target.room_of(index));
     let known = Final {
         counters: account.counters.clone(),
         latencies: account.latencies.clone(),
         late: account.ledger.late(),
         foreign: account.foreign,
-        gapped: joined.filter(|(seen, _)| account.ledger.has_gap(seen)).count() as u64,
+        gapped: joined.filter(|(index, (seen, _))| has_gap(*index, seen)).count() as u64,
         observed: account.observed,
         observed_mismatch: account.mismatch,
     };
@@ -266,7 +270,8 @@ impl Observer {
         match message.map_err(|error| self.connection_failure(&error))? {
             Message::Text(text) => {
                 self.with(|account| account.counters.bytes_in += text.len() as u64);
-                match self.shared.target.read(&text).map_err(|_| (Kind::ProtocolError, i64::from(BAD_MESSAGE)))? {
+                let read = self.shared.target.read(self.index, &text);
+                match read.map_err(|_| (Kind::ProtocolError, i64::from(BAD_MESSAGE)))? {
                     Answer::Join { ok } => {
                         if ok {
                             self.joined(now);
@@ -275,7 +280,7 @@ impl Observer {
                     }
                     Answer::Ended if self.is_joined() => return Err((Kind::ChannelClosed, 0)),
                     Answer::Ended => return Err((Kind::JoinRejected, 0)),
-                    Answer::Topic { payload } => self.check(payload, now),
+                    Answer::Topic { room, payload } => self.check(room, payload, now),
                     // The join has ref 1.
                     Answer::Heartbeat { number } => self.heartbeat_answered(u64::from(number).saturating_sub(1)),
                     Answer::Push { .. } | Answer::Other => {}
@@ -295,12 +300,16 @@ impl Observer {
     fn joined(&self, now: u64) {
         self.with(|account| {
             let (seen, is_joined) = &mut account.observers[self.at];
-            account.ledger.join(seen, now);
+            account.ledger.join(seen, self.room(), now);
             *is_joined = true;
             account.counters.joined += 1;
             account.counters.live += 1;
             account.latencies.join.record_span(self.due_ns, now);
         });
+    }
+
+    fn room(&self) -> u32 {
+        self.shared.target.room_of(self.index)
     }
 
     fn is_joined(&self) -> bool {
@@ -315,7 +324,7 @@ impl Observer {
     }
 
     /// A message on the topic: of the plan, it is a delivery, and its payload must be what its stamp makes.
-    fn check(&self, payload: &str, now: u64) {
+    fn check(&self, room: u32, payload: &str, now: u64) {
         let account = &mut *self.account.borrow_mut();
         let stamp = Stamp::find(payload).filter(|stamp| account.ledger.is_planned(stamp.sequence, stamp.due_ns));
         let (Some(stamp), Some(payload_bytes)) = (stamp, account.ledger.plan().map(payload_bytes)) else {
@@ -327,7 +336,12 @@ impl Observer {
         account.observed += 1;
         account.mismatch += u64::from(published != payload.as_bytes());
         account.counters.deliveries += 1;
-        account.ledger.deliver(&mut account.observers[self.at].0, stamp.sequence, stamp.sent_ns, now);
+        if account.ledger.is_of_room(stamp.sequence, room) {
+            let seen = &mut account.observers[self.at].0;
+            account.ledger.deliver(seen, self.room(), stamp.sequence, stamp.sent_ns, now);
+        } else {
+            account.ledger.stray(stamp.sequence, now);
+        }
     }
 
     /// Receives and sends heartbeats until the end. Errors: the client is lost.
@@ -402,7 +416,7 @@ impl Observer {
         self.with(|account| {
             let (seen, is_joined) = &mut account.observers[self.at];
             if std::mem::take(is_joined) {
-                account.ledger.drop_client(seen, now);
+                account.ledger.drop_client(seen, self.room(), now);
                 account.counters.lose(kind, code);
             } else {
                 account.counters.fail(kind, code);

@@ -103,6 +103,10 @@ pub struct Counters {
     pub bytes_out: u64,
     /// Failed and dropped clients by kind and code.
     pub errors: BTreeMap<(Kind, i64), u64>,
+    /// Clients that read slowly or never, of `joined`.
+    pub slow: u64,
+    /// Those of them that were lost, of `dropped`.
+    pub slow_dropped: u64,
 }
 
 impl Counters {
@@ -138,6 +142,8 @@ impl Counters {
         self.heartbeat_replies += other.heartbeat_replies;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
+        self.slow += other.slow;
+        self.slow_dropped += other.slow_dropped;
         for (&error, count) in &other.errors {
             *self.errors.entry(error).or_default() += count;
         }
@@ -163,6 +169,8 @@ impl Counters {
             bytes_out: self.bytes_out,
             lag_max_ns,
             errors: self.errors.iter().map(error).collect(),
+            slow: self.slow,
+            slow_dropped: self.slow_dropped,
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The server as an agent sees it: address, request target, topic, and the fixed messages clients send to it.
 
+use std::borrow::Cow;
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use c2m_protocol::phoenix::{self, Ref, Serializer, event};
 use c2m_schema::control::AgentPlan;
+use c2m_schema::rooms::{self, Rooms};
 
 /// Ref of every client's join; also its `join_ref`.
 pub const JOIN_REF: &str = "\"1\"";
@@ -19,10 +21,12 @@ pub struct Target {
     pub host: String,
     /// Path and query, `vsn` included.
     pub path_and_query: String,
-    /// Channel.
+    /// Channel of everyone, unless there are rooms.
     pub topic: String,
     /// Message form.
     pub serializer: Serializer,
+    /// Rooms over which the clients are spread.
+    pub rooms: Option<Rooms>,
 }
 
 /// Why a plan names no target.
@@ -71,20 +75,44 @@ impl Target {
         let path = if path.is_empty() { "/" } else { path };
         let separator = if query.is_empty() { "" } else { "&" };
         let path_and_query = format!("{path}?{query}{separator}vsn={}", plan.serializer);
-        Ok(Self { address, host, path_and_query, topic: plan.topic.clone(), serializer })
+        let rooms = plan.rooms.clone().map(Rooms::new);
+        Ok(Self { address, host, path_and_query, topic: plan.topic.clone(), serializer, rooms })
+    }
+
+    /// Room of client `index`; 0 for everyone where there is one topic.
+    #[inline]
+    pub fn room_of(&self, index: u64) -> u32 {
+        self.rooms.as_ref().map_or(0, |rooms| rooms.room_of(rooms.global(index)))
+    }
+
+    fn topic_of(&self, index: u64) -> Cow<'_, str> {
+        match &self.rooms {
+            None => Cow::Borrowed(&self.topic),
+            Some(_) => Cow::Owned(rooms::topic(self.room_of(index))),
+        }
+    }
+
+    /// The room that a topic is of; none when it is nobody's here.
+    fn room_of_topic(&self, topic: &str) -> Option<u32> {
+        match &self.rooms {
+            None => (topic == self.topic).then_some(0),
+            Some(_) => rooms::room_of_topic(topic),
+        }
     }
 
     /// Appends the join message of client `index`.
     pub fn write_join(&self, text: &mut Vec<u8>, index: u64) {
         let join_ref = Ref::from_json(JOIN_REF);
         let payload = format!("{{\"user\":\"u{index}\"}}");
-        phoenix::encode_client(text, self.serializer, &join_ref, &join_ref, &self.topic, event::JOIN, &payload);
+        let topic = self.topic_of(index);
+        phoenix::encode_client(text, self.serializer, &join_ref, &join_ref, &topic, event::JOIN, &payload);
     }
 
-    /// Appends the leave message.
-    pub fn write_leave(&self, text: &mut Vec<u8>) {
+    /// Appends the leave message of client `index`.
+    pub fn write_leave(&self, text: &mut Vec<u8>, index: u64) {
         let (join_ref, reference) = (Ref::from_json(JOIN_REF), Ref::string("2"));
-        phoenix::encode_client(text, self.serializer, &join_ref, &reference, &self.topic, event::LEAVE, "{}");
+        let topic = self.topic_of(index);
+        phoenix::encode_client(text, self.serializer, &join_ref, &reference, &topic, event::LEAVE, "{}");
     }
 
     /// Appends the heartbeat numbered `number`.
@@ -94,10 +122,11 @@ impl Target {
         phoenix::encode_client(text, self.serializer, &Ref::null(), &reference, topic, event::HEARTBEAT, "{}");
     }
 
-    /// Appends the push of broadcast `sequence`.
-    pub fn write_push(&self, text: &mut Vec<u8>, sequence: u32, payload: &str) {
+    /// Appends the push of broadcast `sequence` by client `index`.
+    pub fn write_push(&self, text: &mut Vec<u8>, index: u64, sequence: u32, payload: &str) {
         let (join_ref, reference) = (Ref::from_json(JOIN_REF), Ref::string(&format!("p{sequence}")));
-        phoenix::encode_client(text, self.serializer, &join_ref, &reference, &self.topic, BROADCAST_EVENT, payload);
+        let topic = self.topic_of(index);
+        phoenix::encode_client(text, self.serializer, &join_ref, &reference, &topic, BROADCAST_EVENT, payload);
     }
 }
 
@@ -119,8 +148,10 @@ pub enum Answer<'a> {
         /// Sequence of the broadcast that was pushed.
         sequence: u32,
     },
-    /// Another message on the topic, with its JSON payload.
+    /// Another message on the topic, with its JSON payload; or on the topic of a room that the client is not in.
     Topic {
+        /// Room of the topic; 0 where there is one topic.
+        room: u32,
         /// JSON text.
         payload: &'a str,
     },
@@ -131,8 +162,8 @@ pub enum Answer<'a> {
 }
 
 impl Target {
-    /// Reads a text message. Errors: it is no channel message.
-    pub fn read<'a>(&self, text: &'a str) -> Result<Answer<'a>, phoenix::DecodeError> {
+    /// Reads a text message that came to client `index`. Errors: it is no channel message.
+    pub fn read<'a>(&self, index: u64, text: &'a str) -> Result<Answer<'a>, phoenix::DecodeError> {
         let message = phoenix::decode_server_text(self.serializer, text)?;
         let reference = message.reference.as_json();
         let phoenix::Payload::Json(payload) = message.payload else { return Ok(Answer::Other) };
@@ -140,10 +171,10 @@ impl Target {
             let number = reference.trim_matches('"').parse().ok().filter(|_| message.event == event::REPLY);
             return Ok(number.map_or(Answer::Other, |number| Answer::Heartbeat { number }));
         }
-        if message.topic != self.topic {
-            return Ok(Answer::Other);
-        }
+        let Some(room) = self.room_of_topic(&message.topic) else { return Ok(Answer::Other) };
+        let is_own = room == self.room_of(index);
         Ok(match &*message.event {
+            event::REPLY | event::CLOSE | event::ERROR if !is_own => Answer::Other,
             event::REPLY if reference == JOIN_REF => {
                 Answer::Join { ok: phoenix::parse_reply(payload).is_some_and(|reply| reply.ok) }
             }
@@ -157,7 +188,7 @@ impl Target {
                 let ended = if message.join_ref.is_null() { &message.reference } else { &message.join_ref };
                 if ended.is_null() || ended.as_json() == JOIN_REF { Answer::Ended } else { Answer::Other }
             }
-            _ => Answer::Topic { payload },
+            _ => Answer::Topic { room, payload },
         })
     }
 }
@@ -165,6 +196,7 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use c2m_schema::rooms::{RoomPlan, Sizes};
 
     pub(crate) fn plan(url: &str, serializer: &str) -> AgentPlan {
         AgentPlan {
@@ -184,7 +216,27 @@ mod tests {
             source_ports: None,
             workers: 0,
             file_tables: None,
+            rooms: None,
+            slow: None,
         }
+    }
+
+    #[test]
+    fn with_rooms_each_client_has_its_topic_and_knows_the_others() {
+        let rooms = RoomPlan { count: 4, sizes: Sizes::Equal, clients: 20, observers: 0, agents: 2, agent: 1 };
+        let target = Target::new(&AgentPlan { rooms: Some(rooms), ..plan("ws://127.0.0.1/", "2.0.0") }).unwrap();
+        // The sixth client of the second of two agents is number 11 of all.
+        let mut join = Vec::new();
+        target.write_join(&mut join, 5);
+        assert!(String::from_utf8(join).unwrap().contains("\"bench:3\""));
+        let read = |text: &str| format!("{:?}", target.read(5, text).unwrap());
+        let is = |answer: Answer<'_>| format!("{answer:?}");
+        let ok = r#"{"response":{},"status":"ok"}"#;
+        assert_eq!(read(&format!(r#"["1","1","bench:3","phx_reply",{ok}]"#)), is(Answer::Join { ok: true }));
+        assert_eq!(read(&format!(r#"["1","1","bench:2","phx_reply",{ok}]"#)), is(Answer::Other));
+        assert_eq!(read(r#"[null,null,"bench:3","new:msg",{}]"#), is(Answer::Topic { room: 3, payload: "{}" }));
+        assert_eq!(read(r#"[null,null,"bench:2","new:msg",{}]"#), is(Answer::Topic { room: 2, payload: "{}" }));
+        assert_eq!(read(r#"[null,null,"rooms:lobby","new:msg",{}]"#), is(Answer::Other));
     }
 
     #[test]
@@ -210,7 +262,7 @@ mod tests {
     #[test]
     fn only_the_end_of_our_own_join_ends_a_client() {
         let v2 = Target::new(&plan("ws://127.0.0.1/", "2.0.0")).unwrap();
-        let read = |text| v2.read(text).unwrap();
+        let read = |text| v2.read(0, text).unwrap();
         assert_eq!(read(r#"["1","1","rooms:lobby","phx_close",{}]"#), Answer::Ended);
         assert_eq!(read(r#"["1","1","rooms:lobby","phx_error",{"reason":"channel_crash"}]"#), Answer::Ended);
         assert_eq!(read(r#"["0","0","rooms:lobby","phx_close",{}]"#), Answer::Other);
@@ -219,14 +271,14 @@ mod tests {
         let close = |reference: &str| {
             format!(r#"{{"topic":"rooms:lobby","event":"phx_close","payload":{{}},"ref":{reference}}}"#)
         };
-        assert_eq!(v1.read(&close("\"1\"")).unwrap(), Answer::Ended);
-        assert_eq!(v1.read(&close("\"9\"")).unwrap(), Answer::Other);
+        assert_eq!(v1.read(0, &close("\"1\"")).unwrap(), Answer::Ended);
+        assert_eq!(v1.read(0, &close("\"9\"")).unwrap(), Answer::Other);
     }
 
     #[test]
     fn replies_are_matched_by_topic_and_ref() {
         let v2 = Target::new(&plan("ws://127.0.0.1/", "2.0.0")).unwrap();
-        let read = |text: String| format!("{:?}", v2.read(&text).unwrap());
+        let read = |text: String| format!("{:?}", v2.read(0, &text).unwrap());
         let is = |answer: Answer<'_>| format!("{answer:?}");
         let join =
             |status: &str| format!(r#"["1","1","rooms:lobby","phx_reply",{{"response":{{}},"status":"{status}"}}]"#);
@@ -237,6 +289,6 @@ mod tests {
         assert_eq!(read(reply("phoenix", "17")), is(Answer::Heartbeat { number: 17 }));
         assert_eq!(read(reply("rooms:lobby", "17")), is(Answer::Other), "an empty reply is no heartbeat's (C08)");
         assert_eq!(read(reply("rooms:lobby", "p17")), is(Answer::Push { sequence: 17 }));
-        assert!(v2.read("{}").is_err());
+        assert!(v2.read(0, "{}").is_err());
     }
 }

@@ -108,7 +108,13 @@ fn plan(server: SocketAddr, clients: u64) -> AgentPlan {
         source_ports: None,
         workers: 3,
         file_tables: Some(FileTables::Private),
+        rooms: None,
+        slow: None,
     }
+}
+
+fn prepare(plan: AgentPlan) -> AgentCommand {
+    AgentCommand::Prepare(Box::new(plan))
 }
 
 /// A room that does everything right.
@@ -141,7 +147,7 @@ fn serve_room() -> SocketAddr {
 fn a_whole_run_goes_from_hello_to_summary() {
     const CLIENTS: u64 = 60;
     let mut agent = Agent::greeted();
-    agent.say(&AgentCommand::Prepare(plan(serve_room(), CLIENTS)));
+    agent.say(&prepare(plan(serve_room(), CLIENTS)));
     let AgentEvent::Prepared(prepared) = agent.next() else { panic!("prepared comes first") };
     assert_eq!((prepared.workers, prepared.file_tables), (3, FileTables::Private));
     assert!(prepared.capacity >= CLIENTS && prepared.nofile > CLIENTS);
@@ -198,7 +204,7 @@ fn a_whole_run_goes_from_hello_to_summary() {
 #[test]
 fn the_end_of_stdin_ends_a_running_agent_in_order() {
     let mut agent = Agent::greeted();
-    agent.say(&AgentCommand::Prepare(plan(serve_room(), 30)));
+    agent.say(&prepare(plan(serve_room(), 30)));
     agent.say(&AgentCommand::Start { start_ns: monotonic_ns() });
     agent.until(|event| matches!(event, AgentEvent::Stats(stats) if stats.live == 30).then_some(()));
     agent.input = None;
@@ -217,7 +223,7 @@ fn the_end_of_stdin_before_any_plan_is_in_order_too() {
 #[test]
 fn a_harness_that_no_longer_reads_does_not_keep_the_agent() {
     let mut agent = Agent::greeted();
-    agent.say(&AgentCommand::Prepare(plan(serve_room(), 30)));
+    agent.say(&prepare(plan(serve_room(), 30)));
     agent.say(&AgentCommand::Start { start_ns: monotonic_ns() });
     agent.until(|event| matches!(event, AgentEvent::Stats(stats) if stats.live == 30).then_some(()));
     // Dropping the receiver ends the reading thread with the next line, and with it the pipe.
@@ -236,11 +242,8 @@ fn breaches_of_the_protocol_are_told_and_end_with_status_2() {
         (vec![start.clone()], "prepare"),
         (vec![AgentCommand::Hello { protocol: CONTROL_PROTOCOL }], "second hello"),
         (vec![AgentCommand::Probe], "probe is not possible"),
-        (vec![AgentCommand::Prepare(plan(server, 5)), AgentCommand::Measure(measure)], "measure is not possible"),
-        (
-            vec![AgentCommand::Prepare(plan(server, 5)), AgentCommand::Prepare(plan(server, 5))],
-            "prepare is not possible",
-        ),
+        (vec![prepare(plan(server, 5)), AgentCommand::Measure(measure)], "measure is not possible"),
+        (vec![prepare(plan(server, 5)), prepare(plan(server, 5))], "prepare is not possible"),
     ];
     for (commands, expected) in cases {
         let mut agent = Agent::greeted();
@@ -271,14 +274,14 @@ fn breaches_of_the_protocol_are_told_and_end_with_status_2() {
 fn what_cannot_be_done_is_told_and_ends_with_status_2() {
     let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut agent = Agent::greeted();
-    agent.say(&AgentCommand::Prepare(plan(nowhere, 5)));
+    agent.say(&prepare(plan(nowhere, 5)));
     agent.say(&AgentCommand::Probe);
     let reason = agent.failure();
     assert!(reason.contains("probe: connect") && reason.contains("refused"), "{reason}");
     assert_eq!(agent.exit(), Some(2));
 
     let mut agent = Agent::greeted();
-    agent.say(&AgentCommand::Prepare(AgentPlan { serializer: "3.0.0".to_owned(), ..plan(nowhere, 5) }));
+    agent.say(&prepare(AgentPlan { serializer: "3.0.0".to_owned(), ..plan(nowhere, 5) }));
     assert!(agent.failure().contains("serializer"));
     assert_eq!(agent.exit(), Some(2));
 }

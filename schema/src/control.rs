@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::histogram::HistogramWire;
+use crate::rooms::RoomPlan;
 
 /// What a server process prints on stdout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,7 +112,7 @@ pub enum AgentCommand {
         protocol: u32,
     },
     /// What to hold; answered by `prepared` or `failed`.
-    Prepare(AgentPlan),
+    Prepare(Box<AgentPlan>),
     /// One client connects, joins and leaves, so that code and server are warm before memory is read; answered by
     /// `probed` or `failed`.
     Probe,
@@ -161,6 +162,23 @@ pub struct AgentPlan {
     pub workers: u32,
     /// Where the limit on descriptors counts; none: the agent chooses.
     pub file_tables: Option<FileTables>,
+    /// The clients are spread over rooms instead of all joining `topic`. Each broadcast is then sent by a member of its
+    /// room, whichever agent holds it, and no client is the `publisher`.
+    #[serde(default)]
+    pub rooms: Option<RoomPlan>,
+    /// Some of the clients read slowly or never.
+    #[serde(default)]
+    pub slow: Option<SlowPlan>,
+}
+
+/// Clients that read slowly or never once they are joined. They are spread evenly over those that neither publish nor
+/// observe, and are in no ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlowPlan {
+    /// How many of this agent's clients.
+    pub clients: u64,
+    /// How much each of them reads, in bytes per second; 0 is nothing.
+    pub bytes_per_s: u64,
 }
 
 /// Arrivals at one rate.
@@ -281,6 +299,12 @@ pub struct AgentStats {
     pub lag_max_ns: u64,
     /// `failed` and `dropped` by kind and code; their sum is `failed + dropped`.
     pub errors: Vec<ErrorCount>,
+    /// Clients that read slowly or never, of `joined`.
+    #[serde(default)]
+    pub slow: u64,
+    /// Those of them that were lost, of `dropped`.
+    #[serde(default)]
+    pub slow_dropped: u64,
 }
 
 /// One agent's account of one broadcast.
@@ -302,7 +326,8 @@ pub struct BroadcastLedger {
     pub duplicate: u64,
     /// Received after a later sequence by the same client; also in `received`.
     pub out_of_order: u64,
-    /// First copies received by clients that were not yet counted joined at the due time; not in `received`.
+    /// First copies received by clients that were not yet counted joined at the due time, and copies in a wrong room; not
+    /// in `received`.
     pub unexpected: u64,
     /// Expected clients that were dropped before they received it; part of `expected - received`.
     pub lost_by_drop: u64,

@@ -1,6 +1,7 @@
 //! Every struct that crosses a process or reaches disk.
 //!
 //! - [`control`][]: JSON lines between the harness, the server and the load agents;
+//! - [`rooms`][]: which client is in which room, and which of them speaks;
 //! - [`rows`][]: the CSV rows of a run directory;
 //! - [`table`][]: reading and writing those rows, with errors that name file, line and column;
 //! - [`histogram`][]: latency recording, its wire form and its CSV form;
@@ -11,6 +12,7 @@
 
 pub mod control;
 pub mod histogram;
+pub mod rooms;
 pub mod rows;
 pub mod run;
 pub mod table;

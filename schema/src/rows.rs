@@ -169,6 +169,14 @@ pub struct PointRow {
     pub started_ns: Option<u64>,
     /// End of the repetition, nanoseconds since the run began.
     pub ended_ns: Option<u64>,
+    /// Rooms over which the clients are spread; empty when all are in one topic.
+    pub rooms: Option<u64>,
+    /// Clients that read slowly or never, of `joined`; empty without such clients. They are in no ledger.
+    pub slow_clients: Option<u64>,
+    /// Those of them that were lost, of `dropped`.
+    pub slow_dropped: Option<u64>,
+    /// Σ over broadcasts of the copies received by clients that were not to get one.
+    pub deliveries_unexpected: Option<u64>,
 }
 
 /// What a row of `samples.csv` is about.
@@ -337,7 +345,7 @@ pub struct BroadcastRow {
     pub missing: u64,
     /// Received after a later sequence by the same client.
     pub out_of_order: u64,
-    /// First copies received by clients that were not joined at the due time.
+    /// First copies received by clients that were not joined at the due time, and copies in a wrong room.
     pub unexpected: u64,
     /// Part of `missing`: expected clients that were dropped first.
     pub lost_by_drop: u64,
@@ -359,6 +367,8 @@ pub struct BroadcastRow {
     pub over_range: u64,
     /// Negative durations: clock faults, in no percentile.
     pub negative: u64,
+    /// The room it went to; empty when all clients are in one topic.
+    pub room: Option<u64>,
 }
 
 /// `latency.csv`: recorded histogram buckets.

@@ -1,4 +1,5 @@
-//! The chat rooms of the experiment: topics `rooms:*`, of which the lobby may be joined; `new:msg` goes to all members.
+//! The chat rooms of the experiment: topics `rooms:*`, of which the lobby may be joined, and topics `bench:*`, which all may
+//! be joined; `new:msg` goes to all members.
 //! Pure decisions; the shard carries them out.
 
 use std::borrow::Cow;
@@ -32,11 +33,16 @@ pub(crate) const USER_ENTERED: &str = "user:entered";
 /// Event and payload that greet a newcomer.
 pub(crate) const WELCOME: (&str, &str) = ("join", r#"{"status":"connected"}"#);
 
+/// Topics of experiments with many rooms.
+const BENCH_PREFIX: &str = c2m_schema::rooms::TOPIC_PREFIX;
 const NEW_MESSAGE: &str = "new:msg";
 const NULL: &str = "null";
 
 /// Decides on a join.
 pub(crate) fn join(topic: &str) -> Join {
+    if topic.starts_with(BENCH_PREFIX) {
+        return Join::Accepted;
+    }
     match topic.strip_prefix("rooms:") {
         Some("lobby") => Join::Accepted,
         Some(_) => Join::Refused { response: r#"{"reason":"unauthorized"}"# },
@@ -105,9 +111,10 @@ mod tests {
     }
 
     #[test]
-    fn only_the_lobby_lets_in() {
+    fn only_the_lobby_and_the_rooms_of_experiments_let_in() {
         assert_eq!(join("rooms:lobby"), Join::Accepted);
         assert_eq!(join("rooms:private"), Join::Refused { response: r#"{"reason":"unauthorized"}"# });
+        assert_eq!(join("bench:17"), Join::Accepted);
         assert_eq!(join("users:1"), Join::Unmatched);
     }
 }

@@ -2,7 +2,7 @@
 
 use c2m_schema::control::BroadcastPlan;
 
-use super::{Counts, Expect, Experiment, Interval, Joined, Search, SearchKey};
+use super::{Clients, Counts, Expect, Experiment, Interval, Joined, Search, SearchKey, SlowKind};
 
 /// A value that is out of range.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub fn check(e: &Experiment) -> Result<(), OutOfRange> {
         searched(e, search)?;
     }
     clients(e)?;
+    rooms(e)?;
+    slow(e)?;
     arrival(e)?;
     broadcast(e)?;
     agents(e)?;
@@ -175,6 +177,54 @@ fn searched(e: &Experiment, search: &Search) -> Result<(), OutOfRange> {
         }
         _ => Ok(()),
     }
+}
+
+fn rooms(e: &Experiment) -> Result<(), OutOfRange> {
+    let Some(rooms) = &e.clients.rooms else { return Ok(()) };
+    if e.clients.topic != Clients::TOPIC {
+        return out("clients.topic", "topic and rooms exclude each other", "leave one of them out");
+    }
+    if rooms.count.0.is_empty() || rooms.sizes.0.is_empty() {
+        return out("clients.rooms", "a list is empty", "write one value, or several");
+    }
+    rooms.count.0.iter().try_for_each(|&n| within("clients.rooms.count", f64::from(n), 1.0, CLIENTS_MAX as f64))
+}
+
+fn slow(e: &Experiment) -> Result<(), OutOfRange> {
+    let Some(slow) = &e.clients.slow else { return Ok(()) };
+    if e.clients.rooms.is_some() {
+        let problem = "rooms and slow exclude each other: a client that does not read could be the one that speaks";
+        return out("clients.slow", problem, "leave one of them out");
+    }
+    if slow.share.0.is_empty() {
+        return out("clients.slow.share", "there is no share", "write one, or a list of them");
+    }
+    slow.share.0.iter().try_for_each(|&share| within("clients.slow.share", share, 0.0, 1.0))?;
+    match (slow.kind, slow.bytes_per_s) {
+        (SlowKind::Never, None) => {}
+        (SlowKind::Never, Some(_)) => {
+            return out(
+                "clients.slow.bytes_per_s",
+                "who never reads has no speed",
+                "leave it out, or kind = \"slowly\"",
+            );
+        }
+        (SlowKind::Slowly, None) => {
+            return out("clients.slow", "kind \"slowly\" needs bytes_per_s", "say how much each of them reads");
+        }
+        (SlowKind::Slowly, Some(n)) => within("clients.slow.bytes_per_s", n as f64, 10.0, 100_000.0)?,
+    }
+    let special = e.clients.observers + u64::from(e.agents.count);
+    for &clients in e.clients.counts.list().unwrap_or_default() {
+        for &share in &slow.share.0 {
+            let n = crate::plan::slow_clients(clients, share);
+            if n > clients.saturating_sub(special) {
+                let problem = format!("{n} slow clients of {clients} leave no publisher and observers");
+                return out("clients.slow.share", problem, "lower it");
+            }
+        }
+    }
+    Ok(())
 }
 
 fn arrival(e: &Experiment) -> Result<(), OutOfRange> {

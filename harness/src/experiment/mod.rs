@@ -4,13 +4,14 @@
 //! here. [`load`] reads files and overrides, [`check`] says which values are out of range.
 
 use c2m_schema::control::{ArrivalPhase, FileTables};
+use c2m_schema::rooms::Sizes;
 use serde::{Deserialize, Serialize};
 
 pub mod check;
 pub mod load;
 mod words;
 
-pub use words::{Counts, Interval, Joined, Payloads};
+pub use words::{Counts, Interval, Joined, OneOrMany, Payloads};
 
 /// One experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -132,14 +133,65 @@ pub struct Clients {
     /// Milliseconds a join may take.
     #[serde(default = "Clients::timeout_ms")]
     pub join_timeout_ms: u64,
+    /// Instead of `topic`: the clients are spread over many rooms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rooms: Option<Rooms>,
+    /// Some of the clients read slowly or never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow: Option<Slow>,
+}
+
+/// `clients.rooms`: topics `bench:0`, `bench:1`, … of which each client joins one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rooms {
+    /// How many; a list makes points of each.
+    pub count: OneOrMany<u32>,
+    /// Sizes: `equal`, or `zipf` (the n-th room has 1/n of the members of the first); a list makes points of each.
+    #[serde(default = "Rooms::sizes")]
+    pub sizes: OneOrMany<Sizes>,
+}
+
+impl Rooms {
+    fn sizes() -> OneOrMany<Sizes> {
+        OneOrMany(vec![Sizes::Equal])
+    }
+}
+
+/// `clients.slow`: clients that read slowly or never once they are joined. They are in no ledger.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slow {
+    /// Share of the clients, 0 to 1; above 0 it is one client at least. A list makes points of each.
+    pub share: OneOrMany<f64>,
+    /// How they read.
+    #[serde(default)]
+    pub kind: SlowKind,
+    /// With kind `slowly`: bytes per second that each of them reads, 10 to 100,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_s: Option<u64>,
+}
+
+/// How slow clients read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SlowKind {
+    /// Nothing at all.
+    #[default]
+    Never,
+    /// So many bytes per second.
+    Slowly,
 }
 
 impl Clients {
+    /// Channel where nothing is said.
+    pub(crate) const TOPIC: &str = "rooms:lobby";
+
     fn no_counts() -> Counts {
         Counts::List(Vec::new())
     }
     fn topic() -> String {
-        "rooms:lobby".into()
+        Self::TOPIC.into()
     }
     fn serializer() -> String {
         "2.0.0".into()
@@ -333,7 +385,7 @@ pub struct Expect {
     /// Clients that must have joined: a number, or `"all"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub joined: Option<Joined>,
-    /// Most clients that may be lost after they had joined.
+    /// Most clients that may be lost after they had joined, slow ones aside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped: Option<u64>,
     /// Most deliveries that may be missing.
@@ -363,4 +415,7 @@ pub struct Expect {
     /// Whether the generator may have been the limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loadgen_saturated: Option<bool>,
+    /// Most deliveries that may come to clients that were not to get them, in a wrong room above all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unexpected: Option<u64>,
 }

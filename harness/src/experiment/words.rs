@@ -33,6 +33,34 @@ impl Counts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payloads(pub Vec<u64>);
 
+/// A value, or a list of which each makes points of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneOrMany<T>(pub Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "a value of the right kind or a list of such values")]
+        enum Form<T> {
+            One(T),
+            Many(Vec<T>),
+        }
+        Ok(match Form::deserialize(d)? {
+            Form::One(value) => Self(vec![value]),
+            Form::Many(values) => Self(values),
+        })
+    }
+}
+
+impl<T: Serialize> Serialize for OneOrMany<T> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [one] => one.serialize(s),
+            several => several.serialize(s),
+        }
+    }
+}
+
 /// `broadcast.interval_ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interval {

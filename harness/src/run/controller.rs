@@ -137,7 +137,7 @@ impl Controller<'_> {
         let address = self.state.raw.ready.as_ref().map(|r| r.address.clone()).unwrap_or_default();
         self.launch.listens(&address);
         for (i, plan) in agent_plans(self.task.experiment, self.task.point, &address).into_iter().enumerate() {
-            self.tell(i, &AgentCommand::Prepare(plan));
+            self.tell(i, &AgentCommand::Prepare(Box::new(plan)));
         }
         self.wait("every agent is prepared", bound, |s| s.raw.agents.iter().all(|a| a.prepared.is_some()))?;
         self.tell_all(&AgentCommand::Probe);

@@ -1,11 +1,12 @@
 //! What each agent is to hold. Pure.
 
-use c2m_schema::control::{AgentPlan, ArrivalPhase};
+use c2m_schema::control::{AgentPlan, ArrivalPhase, SlowPlan};
 
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Slow};
 use crate::plan::Point;
 
-/// The plans of all agents. Clients, observers and rates are spread evenly; the first agent publishes.
+/// The plans of all agents. Clients, observers and rates are spread evenly; the first agent publishes, or with many rooms
+/// each sends for its own members.
 pub fn agent_plans(e: &Experiment, point: &Point, address: &str) -> Vec<AgentPlan> {
     let agents = u64::from(e.agents.count.max(1));
     (0..agents)
@@ -18,9 +19,8 @@ pub fn agent_plans(e: &Experiment, point: &Point, address: &str) -> Vec<AgentPla
                 topic: e.clients.topic.clone(),
                 serializer: e.clients.serializer.clone(),
                 clients,
-                // The last agents get the odd observers, as the first gets the publisher.
-                observers: share(e.clients.observers, agents, agents - 1 - i).min(clients),
-                publisher: i == 0,
+                observers: observers(e, point, i).min(clients),
+                publisher: publishes(point, i),
                 arrival: e.arrival.schedule().into_iter().map(phase).collect(),
                 heartbeat_interval_ms: (e.clients.heartbeat_s * 1_000.0).round() as u64,
                 heartbeat_timeout_ms: HEARTBEAT_TIMEOUT_MS,
@@ -31,9 +31,29 @@ pub fn agent_plans(e: &Experiment, point: &Point, address: &str) -> Vec<AgentPla
                 source_ports: e.agents.source_ports,
                 workers: e.agents.workers,
                 file_tables: e.agents.file_tables,
+                rooms: point.room_plan(e, i),
+                slow: e.clients.slow.as_ref().and_then(|slow| slow_plan(e, slow, point, i)),
             }
         })
         .collect()
+}
+
+fn publishes(point: &Point, agent: u64) -> bool {
+    agent == 0 && point.rooms.is_none()
+}
+
+fn observers(e: &Experiment, point: &Point, agent: u64) -> u64 {
+    let agents = u64::from(e.agents.count.max(1));
+    // The last agents get the odd observers, as the first gets the publisher. With rooms, observers are those with the
+    // lowest numbers over all agents.
+    let at = if point.rooms.is_some() { agent } else { agents - 1 - agent };
+    share(e.clients.observers, agents, at)
+}
+
+/// The slow clients of one agent. The first agents get the odd ones, as they get the odd clients.
+fn slow_plan(e: &Experiment, slow: &Slow, point: &Point, agent: u64) -> Option<SlowPlan> {
+    let clients = share(point.slow_clients?, u64::from(e.agents.count.max(1)), agent);
+    (clients > 0).then(|| SlowPlan { clients, bytes_per_s: slow.bytes_per_s.unwrap_or(0) })
 }
 
 /// As long as the official client waits for the answer of one heartbeat before the next is due.
@@ -62,6 +82,36 @@ fn sources(e: &Experiment, clients: u64, agent: u64) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::{experiment::load::parse, plan::points};
+
+    #[test]
+    fn with_rooms_every_agent_sends_for_its_members_and_the_lowest_numbers_observe() {
+        let text = "question = \"?\"\n[clients]\ncounts = [1001]\nobservers = 4\n\
+                    rooms = { count = 7, sizes = \"zipf\" }\n[agents]\ncount = 3";
+        let e = parse("x.toml", "x", text, &[]).unwrap();
+        let plans = agent_plans(&e, &points(&e)[0], "127.0.0.1:9");
+        assert!(plans.iter().all(|p| !p.publisher));
+        let mut observers = Vec::new();
+        for plan in &plans {
+            let rooms = c2m_schema::rooms::Rooms::new(plan.rooms.clone().unwrap());
+            observers.extend((0..plan.observers).map(|local| rooms.global(local)));
+            assert!(rooms.global(plan.clients - 1) < 1001);
+        }
+        observers.sort_unstable();
+        assert_eq!(observers, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn slow_clients_add_up_over_agents() {
+        let text = "question = \"?\"\n[clients]\ncounts = [1000]\nslow = { share = [0, 0.0001, 0.011], kind = \"slowly\", \
+                    bytes_per_s = 500 }\n[agents]\ncount = 3";
+        let e = parse("x.toml", "x", text, &[]).unwrap();
+        let told: Vec<Vec<u64>> = points(&e)
+            .iter()
+            .map(|point| agent_plans(&e, point, "").iter().filter_map(|p| Some(p.slow?.clients)).collect())
+            .collect();
+        assert_eq!(told, [vec![], vec![1], vec![4, 4, 3]]);
+        assert_eq!(agent_plans(&e, &points(&e)[2], "")[0].slow.map(|s| s.bytes_per_s), Some(500));
+    }
 
     #[test]
     fn clients_observers_and_rates_add_up_over_agents() {

@@ -31,11 +31,17 @@ pub fn misses(expect: &Expect, row: &PointRow) -> Vec<String> {
     let number = |n: Option<u64>| n.map(|n| n as f64);
     let ms = |ns: Option<u64>| ns.map(|ns| ns as f64 / 1e6);
     let whole = "deliveries";
-    at_most("dropped", number(expect.dropped), number(row.dropped), "clients");
+    at_most(
+        "dropped",
+        number(expect.dropped),
+        number(row.dropped.map(|n| n - row.slow_dropped.unwrap_or(0))),
+        "clients",
+    );
     // Without broadcasts nothing can be missing or come twice; with them an incomplete ledger has failed already.
     if row.deliveries_expected.is_some() {
         at_most("missing", number(expect.missing), number(row.deliveries_missing), whole);
         at_most("duplicate", number(expect.duplicate), number(row.deliveries_duplicate), whole);
+        at_most("unexpected", number(expect.unexpected), number(row.deliveries_unexpected), whole);
         at_most("out of order", number(expect.out_of_order), number(row.deliveries_out_of_order), whole);
     }
     at_most("last delivery", number(expect.last_delivery_ms), ms(row.last_delivery_max_ns), "ms");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use c2m_schema::control::BroadcastLedger;
 use c2m_schema::histogram::Recorder;
+use c2m_schema::rooms::Rooms;
 use c2m_schema::rows::{BroadcastRow, PointRow};
 
 use crate::plan::Point;
@@ -88,7 +89,7 @@ impl Merged {
         self.last_ns?.checked_sub(self.due_ns)
     }
 
-    pub(super) fn row(&self, point: &Point, repetition: u32, begin_ns: u64) -> BroadcastRow {
+    pub(super) fn row(&self, point: &Point, rooms: Option<&Rooms>, repetition: u32, begin_ns: u64) -> BroadcastRow {
         let since_begin = |ns: u64| ns.saturating_sub(begin_ns);
         BroadcastRow {
             point: point.index,
@@ -116,6 +117,7 @@ impl Merged {
             uncorrected_p99_ns: self.from_sent.quantile_ns(0.99),
             over_range: self.from_due.over_range(),
             negative: self.from_due.negative(),
+            room: rooms.map(|rooms| u64::from(rooms.room_of_broadcast(self.sequence))),
         }
     }
 }
@@ -133,6 +135,7 @@ pub(super) fn totals(row: &mut PointRow, merged: &[Merged], raw: &Raw) {
     row.deliveries_duplicate = sum(&|m| m.duplicate);
     row.deliveries_missing = sum(&Merged::missing);
     row.deliveries_out_of_order = sum(&|m| m.out_of_order);
+    row.deliveries_unexpected = sum(&|m| m.unexpected);
     let mut all = Recorder::new();
     for m in merged {
         all.merge(&m.from_due);

@@ -174,7 +174,7 @@ mod tests {
     fn ledger(clients: usize) -> (Ledger, Vec<Seen>) {
         let (mut ledger, mut seen) = (Ledger::new(), vec![Seen::default(); clients]);
         for seen in &mut seen {
-            ledger.join(seen, 0);
+            ledger.join(seen, 0, 0);
         }
         ledger.begin(plan());
         (ledger, seen)
@@ -185,14 +185,14 @@ mod tests {
         let aggregate = Aggregate::new(2);
         aggregate.begin(plan());
         let ((mut a, mut seen_a), (mut b, mut seen_b)) = (ledger(1), ledger(2));
-        a.deliver(&mut seen_a[0], 0, 101, 103);
+        a.deliver(&mut seen_a[0], 0, 0, 101, 103);
         aggregate.absorb(&mut a);
         assert!(aggregate.take_news().is_empty(), "the other thread has not said what it is owed");
-        b.deliver(&mut seen_b[0], 0, 101, 104);
+        b.deliver(&mut seen_b[0], 0, 0, 101, 104);
         aggregate.absorb(&mut b);
         assert!(aggregate.take_news().is_empty(), "one is missing");
         aggregate.sent(0, 101);
-        b.deliver(&mut seen_b[1], 0, 101, 106);
+        b.deliver(&mut seen_b[1], 0, 0, 101, 106);
         aggregate.absorb(&mut b);
         let news = aggregate.take_news();
         assert_eq!(news.len(), 1);
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(news[0].from_due.to_recorder().unwrap().count(), 3);
         assert!(aggregate.take_news().is_empty());
 
-        b.deliver(&mut seen_b[1], 0, 101, 107);
+        b.deliver(&mut seen_b[1], 0, 0, 101, 107);
         for ledger in [&mut a, &mut b] {
             ledger.advance(1000);
             aggregate.absorb(ledger);
@@ -219,11 +219,11 @@ mod tests {
         let aggregate = Aggregate::new(1);
         aggregate.begin(plan());
         let (mut ledger, mut seen) = ledger(1);
-        ledger.deliver(&mut seen[0], 0, 100, 101);
+        ledger.deliver(&mut seen[0], 0, 0, 100, 101);
         aggregate.absorb(&mut ledger);
         assert_eq!(aggregate.take_news().len(), 1);
         assert!(!aggregate.is_measured(), "the second is not due yet");
-        ledger.deliver(&mut seen[0], 1, 110, 111);
+        ledger.deliver(&mut seen[0], 0, 1, 110, 111);
         aggregate.absorb(&mut ledger);
         assert!(aggregate.is_measured(), "complete is enough");
     }

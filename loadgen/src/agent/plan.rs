@@ -11,6 +11,7 @@ use c2m_schema::control::{AgentPlan, AgentPrepared, FileTables};
 use super::aggregate::Aggregate;
 use super::shared::{Shared, Timing};
 use crate::schedule::{ArrivalSchedule, ScheduleError};
+use crate::slow::SlowClients;
 use crate::sources::{SourceError, SourceSpace};
 use crate::target::{Target, TargetError};
 use crate::worker::INTERVAL_MAX_MS;
@@ -85,7 +86,9 @@ impl Prepared {
         let ledgers = tables.threads + u32::from(plan.publisher) + u32::from(plan.observers > 0);
         let seed = clock::unix_ns() ^ u64::from(std::process::id()) << 32;
         let (timing, aggregate) = (Timing::new(plan), Aggregate::new(ledgers));
-        Ok(Self { shared: Shared { target, timing, schedule, sources, aggregate, seed }, prepared, shortage })
+        let slow = SlowClients::new(plan);
+        let shared = Shared { target, timing, schedule, sources, aggregate, seed, slow };
+        Ok(Self { shared, prepared, shortage })
     }
 }
 
@@ -117,6 +120,18 @@ fn check(plan: &AgentPlan) -> Result<(), PrepareError> {
     if special > plan.clients {
         return fail(format_args!("{special} observers and publishers are more than {} clients", plan.clients));
     }
+    if let Some(rooms) = &plan.rooms {
+        let is_sound = rooms.count > 0 && rooms.observers < rooms.clients && rooms.agent < rooms.agents;
+        if !is_sound || rooms.clients < plan.clients || plan.publisher {
+            return fail(format_args!("the rooms don't fit the clients, or a publisher is told beside them"));
+        }
+        if plan.slow.is_some() {
+            return fail(format_args!("rooms and slow clients exclude each other: a slow one could be the sender"));
+        }
+    }
+    if plan.slow.is_some_and(|slow| slow.clients > plan.clients - special) {
+        return fail(format_args!("more slow clients than there are beside {special} observers and publishers"));
+    }
     if plan.heartbeat_interval_ms > INTERVAL_MAX_MS {
         return fail(format_args!("the heartbeat interval must be at most {INTERVAL_MAX_MS} ms"));
     }
@@ -137,7 +152,8 @@ fn is_local(target: &Target) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use c2m_schema::control::ArrivalPhase;
+    use c2m_schema::control::{ArrivalPhase, SlowPlan};
+    use c2m_schema::rooms::{RoomPlan, Sizes};
 
     fn plan() -> AgentPlan {
         AgentPlan {
@@ -157,6 +173,8 @@ mod tests {
             source_ports: None,
             workers: 0,
             file_tables: None,
+            rooms: None,
+            slow: None,
         }
     }
 
@@ -197,6 +215,14 @@ mod tests {
         let refused = |plan: AgentPlan| Prepared::new(&plan, &root).unwrap_err().to_string();
         assert!(refused(AgentPlan { clients: 0, ..plan() }).contains("number of clients"));
         assert!(refused(AgentPlan { clients: 1, ..plan() }).contains("2 observers and publishers"));
+        let slow = SlowPlan { clients: 99, bytes_per_s: 0 };
+        assert!(refused(AgentPlan { slow: Some(slow), ..plan() }).contains("more slow clients"));
+        let rooms = RoomPlan { count: 5, sizes: Sizes::Equal, clients: 100, observers: 1, agents: 1, agent: 0 };
+        assert!(refused(AgentPlan { rooms: Some(rooms.clone()), ..plan() }).contains("publisher"));
+        let alone = AgentPlan { publisher: false, ..plan() };
+        let none = RoomPlan { count: 0, ..rooms.clone() };
+        assert!(refused(AgentPlan { rooms: Some(none), ..alone.clone() }).contains("rooms don't fit"));
+        assert!(refused(AgentPlan { rooms: Some(rooms), slow: Some(slow), ..alone }).contains("exclude each other"));
         assert!(refused(AgentPlan { join_timeout_ms: 0, ..plan() }).contains("above 0"));
         assert!(refused(AgentPlan { heartbeat_interval_ms: u64::MAX, ..plan() }).contains("heartbeat interval"));
         assert!(refused(AgentPlan { arrival: Vec::new(), ..plan() }).contains("phase"));

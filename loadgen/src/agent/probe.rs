@@ -18,6 +18,8 @@ use crate::worker::{ConnectError, LIMITS, bound};
 
 /// Number of the probe in nonces: no client's.
 const INDEX: u64 = u64::MAX;
+/// The client in whose stead it joins.
+const CLIENT: u64 = 0;
 const CLOSE_NORMAL: u16 = 1000;
 /// How long the server may take to end the connection.
 const CLOSE_WAIT_NS: u64 = 1_000_000_000;
@@ -88,7 +90,7 @@ impl Probe<'_> {
         let mut rest = self.upgrade(monotonic_ns() + timing.upgrade_timeout_ns)?;
         self.join(&mut rest, monotonic_ns() + timing.join_timeout_ns)?;
         let mut text = Vec::new();
-        self.shared.target.write_leave(&mut text);
+        self.shared.target.write_leave(&mut text, CLIENT);
         self.send(&text)?;
         let mut close = Vec::new();
         frame::encode_close(&mut close, CLOSE_NORMAL, "", Some(self.masks.next()));
@@ -117,14 +119,14 @@ impl Probe<'_> {
 
     fn join(&mut self, rest: &mut Vec<u8>, deadline_ns: u64) -> Result<(), ProbeError> {
         let mut text = Vec::new();
-        self.shared.target.write_join(&mut text, 0);
+        self.shared.target.write_join(&mut text, CLIENT);
         self.send(&text)?;
         loop {
             let target = &self.shared.target;
             let mut answer = None;
             let mut sink = |event: Event<'_>| {
                 answer = match event {
-                    Event::Text(text) => match target.read(text) {
+                    Event::Text(text) => match target.read(CLIENT, text) {
                         Ok(Answer::Join { ok: true }) => Some(Ok(())),
                         Ok(Answer::Join { ok: false } | Answer::Ended) => Some(Err("refused")),
                         Ok(_) => None,

@@ -1,10 +1,12 @@
 //! What all threads of an agent know. Made once before they start; only the source space and the aggregate change, both
 //! made for it.
 
-use c2m_schema::control::AgentPlan;
+use c2m_schema::control::{AgentPlan, BroadcastPlan};
 
 use super::aggregate::Aggregate;
+use crate::ledger::Ledger;
 use crate::schedule::ArrivalSchedule;
+use crate::slow::SlowClients;
 use crate::sources::SourceSpace;
 use crate::target::Target;
 
@@ -20,6 +22,26 @@ pub(crate) struct Shared {
     pub(crate) aggregate: Aggregate,
     /// Of nonces and masks.
     pub(crate) seed: u64,
+    pub(crate) slow: SlowClients,
+}
+
+impl Shared {
+    /// Tells a thread's ledger the schedule, and with many rooms which of them each broadcast goes to and which its joined
+    /// clients are in.
+    pub(crate) fn begin_ledger(
+        &self,
+        ledger: &mut Ledger,
+        plan: BroadcastPlan,
+        rooms_of_live: impl Iterator<Item = u32>,
+    ) {
+        match &self.target.rooms {
+            None => ledger.begin(plan),
+            Some(rooms) => {
+                let broadcasts: Vec<u32> = (0..plan.count).map(|sequence| rooms.room_of_broadcast(sequence)).collect();
+                ledger.begin_rooms(plan, &broadcasts, rooms_of_live);
+            }
+        }
+    }
 }
 
 /// Timeouts and intervals in nanoseconds.

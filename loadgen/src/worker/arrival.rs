@@ -7,7 +7,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
 use super::client::{Client, State};
-use super::{Worker, socket};
+use super::{Worker, slow, socket};
 use crate::stats::Kind;
 
 /// Arrivals begun in one turn, so that a worker that is behind still serves its clients. More than a few at once, and what
@@ -17,7 +17,12 @@ const BATCH: u32 = 8;
 impl Worker {
     /// The agent's number of a client of this worker.
     pub(super) fn index(&self, at: usize) -> u64 {
-        self.share.first + at as u64 * self.share.stride
+        self.share.index(at)
+    }
+
+    /// The room of a client of this worker.
+    pub(super) fn room(&self, at: usize) -> u32 {
+        self.shared.target.room_of(self.index(at))
     }
 
     /// When a client of this worker was due to arrive.
@@ -49,11 +54,12 @@ impl Worker {
     /// Connects from the next source that is not busy. The walk through busy ones ends: each is tried once.
     fn begin_connect(&mut self, now: u64) {
         let at = self.clients.len();
+        let recv_buffer_bytes = self.is_slow(at).then_some(slow::RECV_BUFFER_BYTES);
         let outcome = loop {
             let Some((slot, source)) = self.shared.sources.take() else {
                 break Err(rustix::io::Errno::ADDRNOTAVAIL.raw_os_error());
             };
-            match socket::begin_connect(source, self.shared.target.address) {
+            match socket::begin_connect(source, self.shared.target.address, recv_buffer_bytes) {
                 Ok(socket) => break Ok((slot, socket)),
                 Err(socket::ConnectError::SourceBusy) => {}
                 Err(socket::ConnectError::Failed(errno)) => {

@@ -41,6 +41,8 @@ impl Worker {
     pub(super) fn received(&mut self, at: usize, bytes: &mut [u8]) {
         match self.clients[at].state {
             State::Upgrading => self.read_upgrade(at, bytes),
+            // What was still read behind the answer to its join.
+            State::Joined if self.is_slow(at) => {}
             State::Joining | State::Joined => self.read_frames(at, bytes),
             State::Connecting | State::Gone => {}
         }
@@ -96,7 +98,12 @@ impl Worker {
         }
         let now = monotonic_ns();
         client.state = State::Joined;
-        self.ledger.join(&mut client.seen, now);
+        if self.is_slow(at) {
+            self.slow_joined(at, now);
+        } else {
+            let room = self.room(at);
+            self.ledger.join(&mut self.clients[at].seen, room, now);
+        }
         self.counters.joined += 1;
         self.counters.live += 1;
         self.latencies.join.record_span(self.due_ns(at), now);

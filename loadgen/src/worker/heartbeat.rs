@@ -147,8 +147,10 @@ impl Worker {
             let beat = client.beats;
             self.counters.heartbeats += 1;
             self.heartbeats.due.push_back(at as u32);
-            let waiting = Unanswered { since_ns: monotonic_ns(), client: at as u32, beat };
-            self.heartbeats.unanswered.push_back(waiting);
+            if !self.is_slow(at) {
+                let waiting = Unanswered { since_ns: monotonic_ns(), client: at as u32, beat };
+                self.heartbeats.unanswered.push_back(waiting);
+            }
             self.text.clear();
             // The join has ref 1.
             self.shared.target.write_heartbeat(&mut self.text, u32::from(beat) + 1);

@@ -11,6 +11,7 @@ mod heartbeat;
 mod joined;
 mod publisher;
 mod queue;
+mod slow;
 mod socket;
 
 use std::io;
@@ -31,6 +32,7 @@ use client::{Client, State};
 use heartbeat::Heartbeats;
 use publisher::Publisher;
 use queue::StageQueue;
+use slow::SlowReaders;
 
 pub(crate) use heartbeat::INTERVAL_MAX_MS;
 pub(crate) use joined::{BAD_MESSAGE, LIMITS, NO_STATUS};
@@ -54,6 +56,20 @@ pub(crate) struct Share {
     pub(crate) clients: u64,
     /// Whether its only client is the publisher.
     pub(crate) publishes: bool,
+}
+
+impl Share {
+    /// The agent's number of the worker's client `at`.
+    pub(crate) fn index(&self, at: usize) -> u64 {
+        self.first + at as u64 * self.stride
+    }
+
+    /// The worker's number of the agent's client `index`; none when another thread holds it.
+    pub(crate) fn at(&self, index: u64) -> Option<usize> {
+        let behind = index.checked_sub(self.first)?;
+        let at = behind / self.stride;
+        (behind % self.stride == 0 && at < self.clients).then_some(at as usize)
+    }
 }
 
 /// What the main thread tells a worker, in this order.
@@ -81,7 +97,8 @@ pub(crate) struct Worker {
     upgrades: StageQueue,
     joins: StageQueue,
     heartbeats: Heartbeats,
-    publisher: Option<Publisher>,
+    publisher: Publisher,
+    slow: SlowReaders,
     counters: Counters,
     latencies: Latencies,
     ledger: Ledger,
@@ -114,7 +131,8 @@ impl Worker {
             upgrades: StageQueue::new(State::Upgrading, timing.upgrade_timeout_ns),
             joins: StageQueue::new(State::Joining, timing.join_timeout_ns),
             heartbeats: Heartbeats::new(timing.heartbeat_interval_ns, timing.heartbeat_timeout_ns, share.clients),
-            publisher: share.publishes.then(Publisher::default),
+            publisher: Publisher::default(),
+            slow: SlowReaders::new(shared.slow.bytes_per_s),
             counters: Counters::default(),
             latencies: Latencies::default(),
             ledger: Ledger::new(),
@@ -180,6 +198,7 @@ impl Worker {
         self.publish_due(now);
         self.send_due_heartbeats(now);
         self.expire(now);
+        self.read_slowly(now);
         self.ledger.advance(now);
         self.tell(now);
         let sleep = self.sleep_until_due();
@@ -205,6 +224,7 @@ impl Worker {
             self.connects.next_ns(),
             self.upgrades.next_ns(),
             self.joins.next_ns(),
+            self.slow.next_ns(),
         ];
         let sleep = due.into_iter().min().unwrap_or(u64::MAX).saturating_sub(now).min(SLEEP_MAX_NS);
         let publish_in = self.next_publish_ns().saturating_sub(now);
@@ -221,7 +241,11 @@ impl Worker {
         self.latencies.begin_measure();
         self.heartbeats.measure_from(plan.first_due_ns);
         self.ledger.advance(monotonic_ns());
-        self.ledger.begin(plan);
+        let turns = self.turns(plan.count);
+        self.publisher = Publisher::new(turns);
+        let joined = (0..).zip(&self.clients).filter(|(_, client)| client.state == State::Joined);
+        let rooms = joined.map(|(at, _)| self.shared.target.room_of(self.share.index(at)));
+        self.shared.begin_ledger(&mut self.ledger, plan, rooms);
     }
 
     /// Times out what has waited too long.
@@ -251,7 +275,13 @@ impl Worker {
             return;
         }
         if client.state == State::Joined {
-            self.ledger.drop_client(&client.seen, monotonic_ns());
+            let index = self.share.index(at);
+            if self.shared.slow.contains(index) {
+                self.counters.slow_dropped += 1;
+            } else {
+                let room = self.shared.target.room_of(index);
+                self.ledger.drop_client(&client.seen, room, monotonic_ns());
+            }
             self.counters.lose(kind, code);
         } else {
             self.counters.fail(kind, code);
@@ -293,13 +323,14 @@ impl Worker {
         self.ledger.advance(monotonic_ns());
         self.shared.aggregate.absorb(&mut self.ledger);
         self.board.publish(&self.counters, std::mem::take(&mut self.lag_max_ns));
-        let joined = self.clients.iter().filter(|client| client.state == State::Joined);
+        let joined = (0..).zip(&self.clients).filter(|(_, client)| client.state == State::Joined);
+        let gapped = joined.filter(|(at, client)| self.ledger.has_gap(&client.seen, self.room(*at))).count() as u64;
         Final {
             counters: self.counters.clone(),
             latencies: std::mem::take(&mut self.latencies),
             late: self.ledger.late(),
             foreign: self.foreign,
-            gapped: joined.filter(|client| self.ledger.has_gap(&client.seen)).count() as u64,
+            gapped,
             observed: 0,
             observed_mismatch: 0,
         }

@@ -1,5 +1,6 @@
-//! The publisher: sends each broadcast when it is due and never waits for a reply, so a slow server is measured and not
-//! spared. Part of the worker whose only client publishes.
+//! Publishing: each broadcast is sent when it is due, and no reply is waited for, so a slow server is measured and not
+//! spared. In one room the agent's first client sends all of them, from a worker of its own. With many rooms each is sent
+//! by a member of its room, from the worker that holds it.
 
 use c2m_host::clock::monotonic_ns;
 use c2m_protocol::stamp::Stamp;
@@ -8,35 +9,66 @@ use super::Worker;
 use super::client::State;
 use crate::ledger::due_of;
 
-/// The worker's one client.
-const CLIENT: usize = 0;
 /// Broadcasts sent in one turn.
 const BATCH: usize = 64;
 
-/// How far the publisher has come.
+/// Which broadcasts a worker sends, and how far it has come.
 #[derive(Debug, Default)]
 pub(super) struct Publisher {
-    next: u32,
+    /// Sequence, and number of the client that sends it; by sequence.
+    turns: Vec<(u32, u32)>,
+    next: usize,
+}
+
+impl Publisher {
+    pub(super) fn new(turns: Vec<(u32, u32)>) -> Self {
+        Self { turns, next: 0 }
+    }
+
+    /// Whether the client `at` sends this broadcast.
+    pub(super) fn sends(&self, sequence: u32, at: usize) -> bool {
+        let found = self.turns.binary_search_by_key(&sequence, |&(sequence, _)| sequence);
+        found.is_ok_and(|turn| self.turns[turn].1 as usize == at)
+    }
 }
 
 impl Worker {
-    /// When the next broadcast is to be sent; never when there is none, or nobody who could send it.
-    pub(super) fn next_publish_ns(&self) -> u64 {
-        let (Some(publisher), Some(plan)) = (&self.publisher, self.ledger.plan()) else { return u64::MAX };
-        let is_joined = self.clients.get(CLIENT).is_some_and(|client| client.state == State::Joined);
-        if is_joined && publisher.next < plan.count { due_of(plan, publisher.next) } else { u64::MAX }
+    /// The broadcasts, of `count`, that this worker's clients send.
+    pub(super) fn turns(&self, count: u32) -> Vec<(u32, u32)> {
+        let turn = |sequence| {
+            let at = match &self.shared.target.rooms {
+                None => self.share.publishes.then_some(0)?,
+                Some(rooms) => self.share.at(rooms.local(rooms.speaker(sequence))?)?,
+            };
+            Some((sequence, at as u32))
+        };
+        (0..count).filter_map(turn).collect()
     }
 
-    /// Sends every broadcast that is due. When the connection is gone they stay unsent, and all clients lack them.
+    /// When the next broadcast of this worker is due; never when there is none.
+    pub(super) fn next_publish_ns(&self) -> u64 {
+        let turn = self.publisher.turns.get(self.publisher.next);
+        let due = turn.and_then(|&(sequence, _)| Some(due_of(self.ledger.plan()?, sequence)));
+        due.unwrap_or(u64::MAX)
+    }
+
+    /// Sends every broadcast that is due. One whose sender is not joined stays unsent, and all its receivers lack it.
     pub(super) fn publish_due(&mut self, mut now: u64) {
         for _ in 0..BATCH {
             let due_ns = self.next_publish_ns();
-            let (Some(publisher), Some(plan)) = (&mut self.publisher, self.ledger.plan()) else { return };
             if due_ns > now {
                 return;
             }
-            let sequence = publisher.next;
-            publisher.next += 1;
+            let (Some(&(sequence, at)), Some(plan)) =
+                (self.publisher.turns.get(self.publisher.next), self.ledger.plan())
+            else {
+                return;
+            };
+            self.publisher.next += 1;
+            let at = at as usize;
+            if self.clients.get(at).is_none_or(|client| client.state != State::Joined) {
+                continue;
+            }
             let sent_ns = monotonic_ns();
             let mut payload = Vec::new();
             Stamp { sequence, due_ns, sent_ns }.encode(&mut payload, plan.payload_bytes as usize);
@@ -44,8 +76,9 @@ impl Worker {
             self.latencies.publish_lag.record_span(due_ns, sent_ns);
             self.shared.aggregate.sent(sequence, sent_ns);
             self.text.clear();
-            self.shared.target.write_push(&mut self.text, sequence, &payload);
-            self.send_text(CLIENT);
+            let index = self.index(at);
+            self.shared.target.write_push(&mut self.text, index, sequence, &payload);
+            self.send_text(at);
             now = monotonic_ns();
         }
     }

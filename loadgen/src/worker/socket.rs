@@ -37,9 +37,17 @@ pub(crate) fn bound(source: SocketAddr) -> Result<Socket, ConnectError> {
     }
 }
 
-/// Begins to connect.
-pub(super) fn begin_connect(source: SocketAddr, server: SocketAddr) -> Result<OwnedFd, ConnectError> {
+/// Begins to connect, with a receive buffer of so many bytes where that is given.
+pub(super) fn begin_connect(
+    source: SocketAddr,
+    server: SocketAddr,
+    recv_buffer_bytes: Option<usize>,
+) -> Result<OwnedFd, ConnectError> {
     let socket = bound(source)?;
+    if let Some(bytes) = recv_buffer_bytes {
+        let failed = |error: std::io::Error| ConnectError::Failed(error.raw_os_error().unwrap_or(0));
+        socket.set_recv_buffer_size(bytes).map_err(failed)?;
+    }
     // As for a dialogue from the start: an answer carries the acknowledgement, and no packet of its own does.
     let _ = rustix::net::sockopt::set_tcp_quickack(&socket, false);
     let outcome = socket.connect(&server.into()).map_err(|error| Errno::from_io_error(&error));
@@ -57,6 +65,7 @@ impl Worker {
         match self.clients[at].state {
             State::Gone => {}
             State::Connecting => self.finish_connect(at),
+            State::Joined if self.is_slow(at) => self.serve_slow(at, ends),
             _ => {
                 if self.clients[at].has_unsent() {
                     self.flush(at);
@@ -129,7 +138,7 @@ impl Worker {
     }
 
     /// Writes what waits.
-    fn flush(&mut self, at: usize) {
+    pub(super) fn flush(&mut self, at: usize) {
         let client = &mut self.clients[at];
         let (Some(socket), Some(rest)) = (&client.socket, &mut client.rest) else { return };
         match send_all(socket, &rest.unsent) {
