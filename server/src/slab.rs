@@ -9,6 +9,10 @@ use std::collections::BTreeSet;
 /// Entries per page. A page of connections is about 10 KiB.
 const PAGE_ENTRIES: usize = 256;
 
+/// Pages that the list of them has room for from the start. A list that grows among pages leaves its former places behind
+/// in the allocator's cache for the thread, and each keeps the memory around it from going back to the system.
+const PAGES_LISTED: usize = 128;
+
 /// Marks the end of a page's chain of free entries.
 const END: u16 = u16::MAX;
 
@@ -42,8 +46,8 @@ pub(crate) struct Slab<T> {
 }
 
 impl<T> Slab<T> {
-    pub(crate) const fn new() -> Self {
-        Self { pages: Vec::new(), with_room: BTreeSet::new(), vacant: BTreeSet::new(), len: 0 }
+    pub(crate) fn new() -> Self {
+        Self { pages: Vec::with_capacity(PAGES_LISTED), with_room: BTreeSet::new(), vacant: BTreeSet::new(), len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -121,10 +125,6 @@ impl<T> Slab<T> {
         while matches!(self.pages.last(), Some(None)) {
             self.pages.pop();
             self.vacant.remove(&(self.pages.len() as u32));
-        }
-        if self.pages.is_empty() {
-            // The list itself grew among pages, and would keep what is around it from the system.
-            self.pages = Vec::new();
         }
     }
 
