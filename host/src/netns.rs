@@ -104,7 +104,7 @@ pub fn enter_private(settings: &[Setting], child_ehash_entries: Option<u64>) -> 
     if threads != 1 {
         return Err(NetnsError::Threads { threads });
     }
-    let home = File::open(root.proc("self/ns/net")).map_err(|source| NetnsError::Unshare { source })?;
+    let home = Home::remember().map_err(|source| NetnsError::Unshare { source })?;
     let with_user = unshare_with_fallback(&root)?;
     let mut private =
         Private { isolation: Isolation { mode: "netns".to_owned(), ..Isolation::default() }, refused: Vec::new() };
@@ -116,8 +116,7 @@ pub fn enter_private(settings: &[Setting], child_ehash_entries: Option<u64>) -> 
     })();
     entered.map_err(|(step, source)| {
         // A user namespace can't be left, and with it not the right to go back.
-        let network = Some(LinkNameSpaceType::Network);
-        let returned = !with_user && move_into_link_name_space(home.as_fd(), network).is_ok();
+        let returned = !with_user && home.go_back().is_ok();
         NetnsError::Setup { step, source, returned }
     })?;
     for setting in settings {
@@ -192,7 +191,7 @@ fn enter_second(root: &ProcRoot, entries: u64, private: &mut Private) -> Result<
 
 fn apply(root: &ProcRoot, setting: &Setting, private: &mut Private) {
     let outcome = if NAMESPACED.iter().any(|prefix| setting.name.starts_with(prefix)) && !setting.name.contains('/') {
-        write_sysctl(root, setting).map_err(|error| error.to_string())
+        root.write_sysctl(&setting.name, &setting.value).map_err(|error| error.to_string())
     } else {
         Err("not a setting of the network namespace; it would change the host".to_owned())
     };
@@ -200,10 +199,6 @@ fn apply(root: &ProcRoot, setting: &Setting, private: &mut Private) {
         Ok(()) => private.isolation.sysctls.push((setting.name.clone(), setting.value.clone())),
         Err(reason) => private.refused.push(Refused { setting: setting.clone(), reason }),
     }
-}
-
-fn write_sysctl(root: &ProcRoot, setting: &Setting) -> io::Result<()> {
-    fs::write(root.sysctl_path(&setting.name), &setting.value)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Every figure as a multiple of what bare sockets did on the same machine just before. Pure functions.
 
 use c2m_schema::rows::{FloorRow, PointRow};
+use c2m_schema::table::ReadError;
 use maud::{Markup, html};
 
 use super::tables::{or_dash, unreadable};
@@ -49,12 +50,12 @@ const MEASURES: [Measure; 4] = [
 ];
 
 /// The section; nothing for a run that took no floor.
-pub(super) fn section(run: &RunDir) -> Markup {
-    let rows = match run.floor() {
+pub(super) fn section(run: &RunDir, floor: &Result<Vec<FloorRow>, ReadError>) -> Markup {
+    let rows = match floor {
         Ok(rows) if rows.is_empty() => return html! {},
         Ok(rows) => rows,
         Err(e) => {
-            let why = unreadable(crate::draw::figure::Blank::from(&e).reason());
+            let why = unreadable(crate::draw::figure::Blank::from(e).reason());
             return html! { section { h2 { "Against bare sockets" } (why) } };
         }
     };
@@ -110,9 +111,8 @@ fn multiple(ratio: f64) -> String {
 }
 
 /// The multiples of one measurement in a sentence; none where there is no floor beside it.
-pub(super) fn sentence(run: &RunDir, p: &PointRow) -> Option<String> {
-    let rows = run.floor().ok()?;
-    let floor = rows.iter().find(|f| (f.point, f.repetition) == (p.point, p.repetition))?;
+pub(super) fn sentence(floor: &[FloorRow], p: &PointRow) -> Option<String> {
+    let floor = floor.iter().find(|f| (f.point, f.repetition) == (p.point, p.repetition))?;
     let parts: Vec<String> = MEASURES
         .iter()
         .filter_map(|m| (m.pair)(p, floor).map(|(run, bare)| format!("{} {}", m.name, multiple(run / bare))))

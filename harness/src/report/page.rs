@@ -1,5 +1,6 @@
 //! The page: verdict first, then machine, sweep, charts, ledger, errors, settings, and how it was made.
 
+use c2m_schema::rows::FloorRow;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{facts, floor, tables};
@@ -11,6 +12,7 @@ const STYLE: &str = include_str!("style.css");
 /// The whole document.
 pub(super) fn page(run: &RunDir, drawings: &[Drawing]) -> Markup {
     let title = format!("{} · c2m", run.experiment());
+    let floor = run.floor();
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -24,10 +26,10 @@ pub(super) fn page(run: &RunDir, drawings: &[Drawing]) -> Markup {
             body {
                 main {
                     (head(run))
-                    (verdict(run))
+                    (verdict(run, floor.as_deref().unwrap_or_default()))
                     section { h2 { "Machine" } (machine(run)) }
                     section { h2 { "Sweep" } (tables::sweep(run)) }
-                    (floor::section(run))
+                    (floor::section(run, &floor))
                     section { h2 { "Charts" } (charts(drawings)) }
                     section { h2 { "Broadcasts" } (tables::broadcasts(run)) }
                     section { h2 { "Errors by kind" } (tables::errors(run)) }
@@ -71,7 +73,7 @@ fn readable_time(rfc3339: &str) -> String {
     }
 }
 
-fn verdict(run: &RunDir) -> Markup {
+fn verdict(run: &RunDir, floor: &[FloorRow]) -> Markup {
     let (sentence, tone) = facts::verdict(run);
     let largest = facts::largest(run);
     html! {
@@ -90,7 +92,7 @@ fn verdict(run: &RunDir) -> Markup {
                         span.detail { (fact.detail) }
                     }
                 } }
-                @if let Some(sentence) = floor::sentence(run, point) {
+                @if let Some(sentence) = floor::sentence(floor, point) {
                     p.note { "Against as many bare sockets: " (sentence) "." }
                 }
             }

@@ -82,8 +82,8 @@ impl Launch for Processes {
     /// itself. On the host's network the agent warns instead: nothing of the host is changed.
     fn listens(&mut self, address: &str) {
         let Some(port) = address.parse::<SocketAddr>().ok().map(|a| a.port()).filter(|_| self.netns) else { return };
-        let setting = ProcRoot::default().proc("sys/net/ipv4/ip_local_reserved_ports");
-        if let Err(error) = std::fs::write(setting, port.to_string()) {
+        let reserved = ProcRoot::default().write_sysctl("net.ipv4.ip_local_reserved_ports", &port.to_string());
+        if let Err(error) = reserved {
             self.progress.line(&format!("the server's port {port} could not be reserved: {error}"));
         }
     }

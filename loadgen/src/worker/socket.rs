@@ -100,9 +100,9 @@ impl Worker {
     /// Writes `out` to a client, keeping what the socket does not take.
     pub(super) fn write_out(&mut self, at: usize) {
         let out = std::mem::take(&mut self.out);
-        match self.send(at, &out) {
-            Err(Errno::WOULDBLOCK) => self.sent(at, &out, Ok(0)),
-            outcome => self.sent(at, &out, outcome),
+        if self.clients[at].socket.is_some() {
+            let outcome = self.send(at, &out);
+            self.sent(at, &out, outcome);
         }
         self.out = out;
         self.out.clear();
@@ -114,26 +114,25 @@ impl Worker {
         match &client.socket {
             Some(socket) if !client.has_unsent() => send_all(socket, bytes),
             Some(_) => Err(Errno::WOULDBLOCK),
-            // Nobody is left to send it to.
-            None => Ok(bytes.len()),
+            None => Err(Errno::NOTCONN),
         }
     }
 
     /// What came of [`Self::send`]: the rest waits for the socket.
     pub(super) fn sent(&mut self, at: usize, bytes: &[u8], outcome: Result<usize, Errno>) {
-        match outcome {
-            Ok(sent) => {
-                self.counters.bytes_out += sent as u64;
-                if sent < bytes.len() {
-                    let client = &mut self.clients[at];
-                    let waited = client.has_unsent();
-                    client.rest().unsent.extend_from_slice(&bytes[sent..]);
-                    if !waited {
-                        self.reregister(at, Interest::READABLE | Interest::WRITABLE);
-                    }
-                }
+        let sent = match outcome {
+            Ok(sent) => sent,
+            Err(Errno::WOULDBLOCK) => 0,
+            Err(errno) => return self.broken.push((at, errno.raw_os_error())),
+        };
+        self.counters.bytes_out += sent as u64;
+        if sent < bytes.len() {
+            let client = &mut self.clients[at];
+            let waited = client.has_unsent();
+            client.rest().unsent.extend_from_slice(&bytes[sent..]);
+            if !waited {
+                self.reregister(at, Interest::READABLE | Interest::WRITABLE);
             }
-            Err(errno) => self.broken.push((at, errno.raw_os_error())),
         }
     }
 
