@@ -173,7 +173,7 @@ fn unshare_with_fallback(root: &ProcRoot) -> Result<bool, NetnsError> {
 /// Sets the size of the next namespace's established table and enters that namespace.
 fn enter_second(root: &ProcRoot, entries: u64, private: &mut Private) -> Result<(), (&'static str, io::Error)> {
     let setting = Setting::new(CHILD_EHASH, entries.to_string());
-    if let Err(error) = write_sysctl(root, &setting) {
+    if let Err(error) = root.write_sysctl(&setting.name, &setting.value) {
         private.refused.push(Refused { setting, reason: error.to_string() });
         return Ok(());
     }
