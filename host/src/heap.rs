@@ -12,7 +12,13 @@ pub fn trim() {
 const TRIM_BYTES: i32 = 16 * 1024;
 const PAD_BYTES: i32 = 4 * 1024;
 
-/// Lets arenas keep little at their ends, which [`trim`] does not reach. To be called before there are threads.
+/// From this size on an allocation is a mapping of its own, which goes back to the kernel when it is freed. What a server
+/// keeps of its clients is of this size; small allocations, which come and go among it and may stay, would keep it
+/// otherwise.
+pub const MAPPED_BYTES: i32 = 11 * 1024;
+
+/// Lets the allocator keep little: neither large allocations, nor much at the ends of arenas, which [`trim`] does not
+/// reach. To be called before there are threads.
 pub fn keep_little() {
-    sys::bound_arena_ends(TRIM_BYTES, PAD_BYTES);
+    sys::bound_arenas(MAPPED_BYTES, TRIM_BYTES, PAD_BYTES);
 }

@@ -39,12 +39,13 @@ pub(crate) fn trim_heap() {
     }
 }
 
-/// Sets from how many free bytes at the end of an arena on these go back to the kernel, and how many it then keeps and
-/// asks for beyond a need (`mallopt(3)`).
+/// Sets from which size on an allocation is a mapping of its own, from how many free bytes at the end of an arena on these
+/// go back to the kernel, and how many it then keeps and asks for beyond a need (`mallopt(3)`).
 #[cfg(target_env = "gnu")]
-pub(crate) fn bound_arena_ends(trim_bytes: i32, pad_bytes: i32) {
-    // SAFETY: both only set numbers, under the allocator's lock; values it does not take it ignores.
+pub(crate) fn bound_arenas(mapped_bytes: i32, trim_bytes: i32, pad_bytes: i32) {
+    // SAFETY: these only set numbers, under the allocator's lock; values it does not take it ignores.
     unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, mapped_bytes);
         libc::mallopt(libc::M_TRIM_THRESHOLD, trim_bytes);
         libc::mallopt(libc::M_TOP_PAD, pad_bytes);
     }
@@ -56,4 +57,4 @@ pub(crate) fn trim_heap() {}
 
 /// As [`trim_heap`].
 #[cfg(not(target_env = "gnu"))]
-pub(crate) fn bound_arena_ends(_trim_bytes: i32, _pad_bytes: i32) {}
+pub(crate) fn bound_arenas(_mapped_bytes: i32, _trim_bytes: i32, _pad_bytes: i32) {}

@@ -6,12 +6,9 @@
 
 use std::collections::BTreeSet;
 
-/// Entries per page. A page of connections is about 10 KiB.
-const PAGE_ENTRIES: usize = 256;
-
-/// Pages that the list of them has room for from the start. A list that grows among pages leaves its former places behind
-/// in the allocator's cache for the thread, and each keeps the memory around it from going back to the system.
-const PAGES_LISTED: usize = 128;
+/// Bytes of a page: three of the kernel's, less the 16 that the C library puts before what it maps for itself
+/// ([`c2m_host::heap::MAPPED_BYTES`]).
+const PAGE_BYTES: usize = 3 * 4096 - 16;
 
 /// Marks the end of a page's chain of free entries.
 const END: u16 = u16::MAX;
@@ -23,21 +20,24 @@ enum Entry<T> {
 }
 
 struct Page<T> {
-    entries: [Entry<T>; PAGE_ENTRIES],
+    entries: Box<[Entry<T>]>,
     first_free: u16,
     used: u16,
 }
 
 impl<T> Page<T> {
+    const ENTRIES: usize = PAGE_BYTES / size_of::<Entry<T>>();
+
     fn new() -> Self {
-        let next = |i: usize| Entry::Free(if i + 1 == PAGE_ENTRIES { END } else { i as u16 + 1 });
-        Self { entries: std::array::from_fn(next), first_free: 0, used: 0 }
+        const { assert!(Self::ENTRIES > 1 && Self::ENTRIES < END as usize) };
+        let next = |i: usize| Entry::Free(if i + 1 == Self::ENTRIES { END } else { i as u16 + 1 });
+        Self { entries: (0..Self::ENTRIES).map(next).collect(), first_free: 0, used: 0 }
     }
 }
 
 /// A slab. Numbers are reused, the lowest pages first.
 pub(crate) struct Slab<T> {
-    pages: Vec<Option<Box<Page<T>>>>,
+    pages: Vec<Option<Page<T>>>,
     /// Pages that exist and have a free entry.
     with_room: BTreeSet<u32>,
     /// Page numbers below `pages.len()` whose page was given back.
@@ -47,7 +47,7 @@ pub(crate) struct Slab<T> {
 
 impl<T> Slab<T> {
     pub(crate) fn new() -> Self {
-        Self { pages: Vec::with_capacity(PAGES_LISTED), with_room: BTreeSet::new(), vacant: BTreeSet::new(), len: 0 }
+        Self { pages: Vec::new(), with_room: BTreeSet::new(), vacant: BTreeSet::new(), len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -76,7 +76,7 @@ impl<T> Slab<T> {
             self.pages.push(None);
             self.pages.len() as u32 - 1
         });
-        self.pages[page as usize] = Some(Box::new(Page::new()));
+        self.pages[page as usize] = Some(Page::new());
         self.with_room.insert(page);
         page
     }
@@ -94,12 +94,12 @@ impl<T> Slab<T> {
             self.with_room.remove(&number);
         }
         self.len += 1;
-        number * PAGE_ENTRIES as u32 + u32::from(slot)
+        number * Page::<T>::ENTRIES as u32 + u32::from(slot)
     }
 
     /// Takes the entry out; its page is freed when it was the last.
     pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
-        let (at, slot) = split(number);
+        let (at, slot) = Self::split(number);
         let page = self.pages.get_mut(at)?.as_mut()?;
         if matches!(page.entries[slot], Entry::Free(_)) {
             return None;
@@ -112,7 +112,7 @@ impl<T> Slab<T> {
         self.len -= 1;
         if page.used == 0 {
             self.give_back(at as u32);
-        } else if page.used as usize == PAGE_ENTRIES - 1 {
+        } else if page.used as usize == Page::<T>::ENTRIES - 1 {
             self.with_room.insert(at as u32);
         }
         Some(value)
@@ -129,7 +129,7 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn get(&self, number: u32) -> Option<&T> {
-        let (at, slot) = split(number);
+        let (at, slot) = Self::split(number);
         match &self.pages.get(at)?.as_ref()?.entries[slot] {
             Entry::Used(value) => Some(value),
             Entry::Free(_) => None,
@@ -137,7 +137,7 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
-        let (at, slot) = split(number);
+        let (at, slot) = Self::split(number);
         match &mut self.pages.get_mut(at)?.as_mut()?.entries[slot] {
             Entry::Used(value) => Some(value),
             Entry::Free(_) => None,
@@ -148,19 +148,21 @@ impl<T> Slab<T> {
     pub(crate) fn page(&self, page: usize) -> impl Iterator<Item = (u32, &T)> {
         let entries = self.pages.get(page).and_then(Option::as_ref).map(|page| page.entries.iter());
         entries.into_iter().flatten().enumerate().filter_map(move |(slot, entry)| match entry {
-            Entry::Used(value) => Some(((page * PAGE_ENTRIES + slot) as u32, value)),
+            Entry::Used(value) => Some(((page * Page::<T>::ENTRIES + slot) as u32, value)),
             Entry::Free(_) => None,
         })
     }
-}
 
-fn split(number: u32) -> (usize, usize) {
-    (number as usize / PAGE_ENTRIES, number as usize % PAGE_ENTRIES)
+    fn split(number: u32) -> (usize, usize) {
+        (number as usize / Page::<T>::ENTRIES, number as usize % Page::<T>::ENTRIES)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PAGE_ENTRIES: usize = Page::<u32>::ENTRIES;
 
     #[test]
     fn numbers_are_unique_and_reused() {
@@ -195,7 +197,7 @@ mod tests {
     #[test]
     fn a_page_in_the_middle_is_refilled_before_a_new_one_is_made() {
         let mut slab = Slab::new();
-        for i in 0..3 * PAGE_ENTRIES {
+        for i in 0..3 * PAGE_ENTRIES as u32 {
             slab.insert(i);
         }
         for number in PAGE_ENTRIES..2 * PAGE_ENTRIES {

@@ -8,7 +8,7 @@ use super::connection::{Connection, State};
 use crate::config::Config;
 use crate::stats::kind;
 
-/// Pages looked at in one turn, 256 connections each.
+/// Pages looked at in one turn; each of the slab's pages holds 255 connections.
 const PAGES_PER_TURN: usize = 32;
 /// How long a client may take to close after the last word to it.
 pub(crate) const LINGER_S: u32 = 2;
