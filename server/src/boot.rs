@@ -18,6 +18,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::oneshot;
 
 use crate::broadcast::Bus;
+use crate::channel::Channels;
 use crate::config::Config;
 use crate::shard::Shard;
 use crate::shard::drain::Ended;
@@ -64,9 +65,15 @@ pub struct Drained {
 }
 
 impl Server {
-    /// Starts a server; when this returns every shard listens. Raises the soft descriptor limit of the process to the
+    /// Starts a server with the rooms of [`Channels::of`]; when this returns every shard listens. Raises the soft descriptor limit of the process to the
     /// hard one. Errors: the address is in use or can't be bound, or a thread, socket or table can't be made.
     pub fn start(config: Config) -> io::Result<Running> {
+        let channels = Channels::of(&config);
+        Self::with_channels(config, &channels)
+    }
+
+    /// [`Server::start`], with other rooms.
+    pub fn with_channels(config: Config, channels: &Channels) -> io::Result<Running> {
         let nofile = limits::raise_nofile_soft();
         let plan = plan(&config, nofile)?;
         let (port, address) = reserve_port(config.listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into()))?;
@@ -76,7 +83,7 @@ impl Server {
         let (http_send, http_receive) = handoff::pair()?;
         let shared = Arc::new(Shared::new(config, address, Bus::new(wakes), plan.threads as usize, http_send));
 
-        let shards = start_shards(&shared, plan.file_tables)?;
+        let shards = start_shards(&shared, channels, plan.file_tables)?;
         let (stop_http, stop) = oneshot::channel();
         let http_shared = Arc::clone(&shared);
         let http = thread::Builder::new().name("http".to_owned()).spawn(|| http::run(http_receive, http_shared, stop));
@@ -127,11 +134,11 @@ fn reserve_port(address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
 type ShardThread = JoinHandle<io::Result<Ended>>;
 
 /// Starts all shards and waits until each listens; with one that can't, ends the others.
-fn start_shards(shared: &Arc<Shared>, tables: FileTables) -> io::Result<Vec<ShardThread>> {
+fn start_shards(shared: &Arc<Shared>, channels: &Channels, tables: FileTables) -> io::Result<Vec<ShardThread>> {
     let mut threads = Vec::new();
     for id in 0..shared.stats.len() {
         // One after another: a table is copied while nothing else opens descriptors.
-        match start_shard(id, shared, tables) {
+        match start_shard(id, shared, channels.clone(), tables) {
             Ok(thread) => threads.push(thread),
             Err(error) => {
                 end_shards(shared, threads);
@@ -142,7 +149,7 @@ fn start_shards(shared: &Arc<Shared>, tables: FileTables) -> io::Result<Vec<Shar
     Ok(threads)
 }
 
-fn start_shard(id: usize, shared: &Arc<Shared>, tables: FileTables) -> io::Result<ShardThread> {
+fn start_shard(id: usize, shared: &Arc<Shared>, channels: Channels, tables: FileTables) -> io::Result<ShardThread> {
     let (listening, listens) = mpsc::sync_channel(1);
     let for_shard = Arc::clone(shared);
     let builder = thread::Builder::new().name(format!("shard-{id}")).stack_size(SHARD_STACK_BYTES);
@@ -152,7 +159,7 @@ fn start_shard(id: usize, shared: &Arc<Shared>, tables: FileTables) -> io::Resul
             if tables == FileTables::Private {
                 limits::private_file_table()?;
             }
-            Shard::open(id, for_shard)
+            Shard::open(id, for_shard, channels)
         };
         if let Err(error) = scheduling::prefer_throughput()
             && id == 0

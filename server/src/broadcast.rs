@@ -14,14 +14,21 @@ use c2m_protocol::phoenix::{self, Serializer};
 use compact_str::CompactString;
 use crossbeam_queue::ArrayQueue;
 
+use crate::channel::Body;
+
 /// Broadcasts that may be in flight in the process at a time, from the push until the last shard has walked its members.
 pub(crate) const IN_FLIGHT_MAX: usize = 1024;
+
+enum Payload {
+    Json(Box<str>),
+    Binary(Box<[u8]>),
+}
 
 /// One message to all members of a topic.
 pub(crate) struct Broadcast {
     pub(crate) topic: CompactString,
     event: CompactString,
-    payload: Box<str>,
+    payload: Payload,
     frame_v1: OnceLock<Bytes>,
     frame_v2: OnceLock<Bytes>,
     /// Given back when the last shard drops the broadcast.
@@ -29,30 +36,51 @@ pub(crate) struct Broadcast {
 }
 
 impl Broadcast {
-    pub(crate) fn new(permit: Permit, topic: &str, event: &str, payload: &str) -> Self {
-        Self {
+    /// None: such a message can't be written, for the body is no object, or is data with a topic or event over 255 bytes.
+    pub(crate) fn new(permit: Permit, topic: &str, event: &str, body: &Body<'_>) -> Option<Self> {
+        let is_short = |text: &str| u8::try_from(text.len()).is_ok();
+        let payload = match body {
+            Body::Json(json) if body.is_message() => Payload::Json((&**json).into()),
+            Body::Binary(data) if is_short(topic) && is_short(event) => Payload::Binary((&**data).into()),
+            Body::Json(_) | Body::Binary(_) => return None,
+        };
+        Some(Self {
             topic: topic.into(),
             event: event.into(),
-            payload: payload.into(),
+            payload,
             frame_v1: OnceLock::new(),
             frame_v2: OnceLock::new(),
             _permit: permit,
-        }
+        })
     }
 
-    /// The whole WebSocket frame, the same bytes for every member with this serializer.
-    pub(crate) fn frame(&self, serializer: Serializer) -> &Bytes {
-        let slot = match serializer {
-            Serializer::V1 => &self.frame_v1,
-            Serializer::V2 => &self.frame_v2,
+    /// The whole WebSocket frame, the same bytes for every member with this serializer; none for data to version 1.
+    pub(crate) fn frame(&self, serializer: Serializer) -> Option<&Bytes> {
+        let slot = match (serializer, &self.payload) {
+            (Serializer::V1, Payload::Binary(_)) => return None,
+            (Serializer::V1, Payload::Json(_)) => &self.frame_v1,
+            (Serializer::V2, _) => &self.frame_v2,
         };
-        slot.get_or_init(|| {
-            let mut text = Vec::with_capacity(self.payload.len() + self.topic.len() + self.event.len() + 64);
-            phoenix::encode_broadcast(&mut text, serializer, &self.topic, &self.event, &self.payload);
-            let mut framed = Vec::with_capacity(text.len() + 10);
-            frame::encode(&mut framed, OpCode::Data(Data::Text), &text, None);
-            Bytes::from(framed)
-        })
+        Some(slot.get_or_init(|| self.encode(serializer)))
+    }
+
+    fn encode(&self, serializer: Serializer) -> Bytes {
+        let mut message = Vec::new();
+        let kind = match &self.payload {
+            Payload::Json(json) => {
+                message.reserve(json.len() + self.topic.len() + self.event.len() + 64);
+                phoenix::encode_broadcast(&mut message, serializer, &self.topic, &self.event, json);
+                Data::Text
+            }
+            Payload::Binary(data) => {
+                phoenix::encode_binary_broadcast(&mut message, &self.topic, &self.event, data)
+                    .expect("the lengths were looked at");
+                Data::Binary
+            }
+        };
+        let mut framed = Vec::with_capacity(message.len() + 10);
+        frame::encode(&mut framed, OpCode::Data(kind), &message, None);
+        Bytes::from(framed)
     }
 }
 
@@ -148,7 +176,8 @@ mod tests {
         let permits: Vec<_> = (0..IN_FLIGHT_MAX).map(|_| bus.permit().expect("below the limit")).collect();
         assert!(bus.permit().is_none());
         for permit in permits {
-            bus.post(0, &Arc::new(Broadcast::new(permit, "rooms:lobby", "new:msg", "{}")));
+            let broadcast = Broadcast::new(permit, "rooms:lobby", "new:msg", &Body::EMPTY);
+            bus.post(0, &Arc::new(broadcast.expect("an object")));
         }
         bus.take(1, drop);
         assert!(bus.permit().is_none(), "shard 2 still holds every broadcast");
@@ -156,14 +185,43 @@ mod tests {
         assert_eq!(bus.in_flight(), 0);
     }
 
+    /// Protocol point 47.
     #[test]
     fn a_frame_is_encoded_once_per_serializer() {
         let bus = bus(1);
+        let body = Body::Json(r#"{"body":"x","user":null}"#.into());
         let broadcast =
-            Broadcast::new(bus.permit().expect("free"), "rooms:lobby", "new:msg", r#"{"body":"x","user":null}"#);
-        let first = broadcast.frame(Serializer::V2).clone();
+            Broadcast::new(bus.permit().expect("free"), "rooms:lobby", "new:msg", &body).expect("an object");
+        let frame = |serializer| broadcast.frame(serializer).expect("JSON is for all");
+        let first = frame(Serializer::V2).clone();
         assert_eq!(&first[2..], br#"[null,null,"rooms:lobby","new:msg",{"body":"x","user":null}]"#);
-        assert_eq!(first.as_ptr(), broadcast.frame(Serializer::V2).as_ptr());
-        assert_ne!(first, broadcast.frame(Serializer::V1));
+        assert_eq!(first.as_ptr(), frame(Serializer::V2).as_ptr());
+        assert_ne!(first, frame(Serializer::V1));
+    }
+
+    #[test]
+    fn data_goes_to_version_2_only() {
+        let bus = bus(1);
+        let body = Body::Binary([3].as_slice().into());
+        let broadcast = Broadcast::new(bus.permit().expect("free"), "bench:1", "bin", &body).expect("short names");
+        assert_eq!(broadcast.frame(Serializer::V1), None);
+        assert_eq!(broadcast.frame(Serializer::V2).expect("there")[..], *b"\x82\x0e\x02\x07\x03bench:1bin\x03");
+    }
+
+    /// Protocol points 25 and 29.
+    #[test]
+    fn what_no_client_could_read_is_refused_and_its_permit_comes_back() {
+        let bus = bus(1);
+        let long = "x".repeat(256);
+        let data = Body::Binary([].as_slice().into());
+        for (topic, event, body) in [
+            ("rooms:lobby", "new:msg", &Body::Json("[1]".into())),
+            ("rooms:lobby", "new:msg", &Body::Json("\"text\"".into())),
+            (&*long, "new:msg", &data),
+            ("bench:1", &*long, &data),
+        ] {
+            assert!(Broadcast::new(bus.permit().expect("free"), topic, event, body).is_none(), "{body:?}");
+        }
+        assert_eq!(bus.in_flight(), 0);
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use c2m_schema::control::FileTables;
 use clap::{Args, Parser};
 
+use crate::manners::Manners;
 use crate::origin::Origin;
 
 /// Settings of a server. `Config::default()` is the command line without a flag.
@@ -67,7 +68,25 @@ pub struct Config {
     #[arg(long = "allow-origin", value_name = "ORIGIN")]
     pub allow_origins: Vec<Origin>,
 
-    /// Tell a room of each join, as the chat example did before the experiment switched it off
+    /// Whose manners to have where versions of Phoenix differ
+    #[arg(long, value_enum, default_value_t)]
+    pub manners: Manners,
+
+    /// Path under which clients connect: a WebSocket at PATH/websocket, long polling at PATH/longpoll
+    #[arg(long, value_name = "PATH", default_value = "/socket", value_parser = parse_mount)]
+    pub mount: String,
+
+    /// Let in only clients that give this token, as connect parameter `token` or as phoenix.js does with `authToken`; any
+    /// other is answered 403
+    #[arg(long, value_name = "TOKEN")]
+    pub auth_token: Option<String>,
+
+    /// Milliseconds that a long poll waits for a message; a session ends after 1.5 times as long without one
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    pub longpoll_window_ms: u64,
+
+    /// Do in the chat rooms what the experiment had switched off: tell the room of each join, greet the newcomer, send each
+    /// member a message every 5 s
     #[arg(long)]
     pub announce_joins: bool,
 }
@@ -82,6 +101,15 @@ struct Alone {
 impl Default for Config {
     fn default() -> Self {
         Alone::parse_from(std::iter::empty::<&str>()).config
+    }
+}
+
+fn parse_mount(text: &str) -> Result<String, String> {
+    let is_path = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#%".contains(&byte));
+    if is_path {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err("a path such as /socket or /ws/admin".to_owned())
     }
 }
 

@@ -21,20 +21,20 @@ use tokio::net::{TcpStream, UnixDatagram};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::handoff;
+use crate::longpoll;
 use crate::metrics;
 use crate::shared::{Phase, Shared};
+use crate::stats;
 
-/// HTTP connections served at a time; one more is answered 503.
-pub(crate) const CONNECTIONS_MAX: usize = 256;
+/// HTTP connections served at a time; one more is answered 503. Each that polls needs two.
+pub(crate) const CONNECTIONS_MAX: usize = 4096;
 /// How long a connection may stand without a whole request head, the first one or the next.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 5\r\n\r\nbusy\n";
 
-const PAGE: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>c2m-server</title>\
-<h1>c2m-server</h1><p>A channel server that holds very many clients. Phoenix channels are at \
-<code>/socket/websocket?vsn=2.0.0</code> (topic <code>rooms:lobby</code>, event <code>new:msg</code>), a plain WebSocket \
-echo is at <code>/echo</code>.<p><a href=\"/metrics\">metrics</a> <a href=\"/healthz\">health</a>\n";
+/// The chat page; `{{MOUNT}}` stands for the path under which clients connect.
+const CHAT_PAGE: &str = include_str!("page/chat.html");
 
 /// Serves until `stop` is sent or its sender is gone. Blocks the calling thread.
 pub(crate) fn run(connections: OwnedFd, shared: Arc<Shared>, stop: oneshot::Receiver<()>) -> io::Result<()> {
@@ -82,11 +82,14 @@ async fn receive(connections: OwnedFd, shared: Arc<Shared>) -> io::Result<()> {
 }
 
 fn router(shared: Arc<Shared>) -> Router {
+    let page = CHAT_PAGE.replace("{{MOUNT}}", &shared.config.mount);
     Router::new()
-        .route("/", get(async || Html(PAGE)))
+        .route("/", get(async move || Html(page)))
         .route("/healthz", get(health))
         .route("/metrics", get(metrics_text))
-        .with_state(shared)
+        .route("/stats", get(statistics))
+        .with_state(Arc::clone(&shared))
+        .merge(longpoll::router(shared))
 }
 
 async fn health(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
@@ -94,6 +97,12 @@ async fn health(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
         Phase::Serving => (StatusCode::OK, "ok\n"),
         Phase::Draining { .. } => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
     }
+}
+
+/// The counters as `--stdio` prints them.
+async fn statistics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let stats = serde_json::to_string(&stats::total(&shared.stats)).expect("numbers and names");
+    ([(header::CONTENT_TYPE, "application/json; charset=utf-8"), (header::CACHE_CONTROL, "no-store")], stats)
 }
 
 async fn metrics_text(State(shared): State<Arc<Shared>>) -> impl IntoResponse {

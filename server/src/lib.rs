@@ -4,16 +4,18 @@
 //! - [`Server`] starts one; [`Running`] is the handle; [`Config`] says how.
 //!
 //! Inside, data plane and control plane are apart. Data plane: `shard` (a thread each: sockets, topics, fan-out), with
-//! `slab` (where it keeps clients), `broadcast` (what goes between shards), `channel` (what the rooms do) and `origin`.
-//! Control plane: `boot` (start and end), `http` with `metrics`, `handoff` (connections on their way there), `stats`.
+//! `slab` (where it keeps clients), `broadcast` (what goes between shards), [`channel`] (what the rooms do), `manners` and `origin`.
+//! Control plane: `boot` (start and end), `http` with `metrics` and `longpoll`, `handoff` (connections on their way there), `stats`.
 //! `shared` is all that the threads have in common.
 
 mod boot;
 mod broadcast;
-mod channel;
+pub mod channel;
 mod config;
 mod handoff;
 mod http;
+mod longpoll;
+mod manners;
 mod metrics;
 mod origin;
 pub mod reclaim;
@@ -24,4 +26,5 @@ mod stats;
 
 pub use boot::{Drained, Running, Server};
 pub use config::Config;
+pub use manners::Manners;
 pub use origin::Origin;

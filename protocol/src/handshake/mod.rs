@@ -9,7 +9,10 @@ mod upgrade;
 
 pub use request::{Head, HeadError, Request, parse_request};
 pub use response::{ClientError, ClientHead, MAX_RESPONSE_HEAD_BYTES, parse_client_response, write_client_request};
-pub use upgrade::{Accept, UpgradeError, check_upgrade, select_subprotocol, write_refusal, write_switching};
+pub use upgrade::{
+    Accept, BEARER_PREFIX, UpgradeError, bearer_token, check_upgrade, select_subprotocol, write_refusal,
+    write_switching,
+};
 
 use base64::{
     alphabet,

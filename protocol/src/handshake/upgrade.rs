@@ -2,8 +2,12 @@
 
 use super::{KEY_BASE64, Request, VERSION, list_elements};
 use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use std::io::Write as _;
 use tungstenite::handshake::derive_accept_key;
+
+/// What the subprotocol that carries a token begins with (phoenix.js, `AUTH_TOKEN_PREFIX`).
+pub const BEARER_PREFIX: &str = "base64url.bearer.phx.";
 
 /// `Sec-WebSocket-Accept` for one request (RFC 6455 §4.2.2).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -90,6 +94,14 @@ pub fn check_upgrade(request: &Request<'_>) -> Result<Accept, UpgradeError> {
 /// `Sec-WebSocket-Protocol` fields and comma lists alike; names are compared with case (RFC 6455 §4.2.2).
 pub fn select_subprotocol<'a>(request: &Request<'a>, supported: &[&str]) -> Option<&'a str> {
     request.headers("sec-websocket-protocol").flat_map(list_elements).find(|offered| supported.contains(offered))
+}
+
+/// The token that phoenix.js gives as its `authToken`: an offered subprotocol of this prefix and the token in Base64 for
+/// URLs, without padding. It is never chosen, for its name is no secret's place in an answer.
+pub fn bearer_token(request: &Request<'_>) -> Option<String> {
+    let mut offered = request.headers("sec-websocket-protocol").flat_map(list_elements);
+    let encoded = offered.find_map(|offered| offered.strip_prefix(BEARER_PREFIX))?;
+    String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
 }
 
 /// Appends the 101 answer (RFC 6455 §4.2.2). It never names an extension.

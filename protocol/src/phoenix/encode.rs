@@ -100,10 +100,10 @@ pub fn encode_close(out: &mut Vec<u8>, serializer: Serializer, join_ref: &Ref, t
 }
 
 /// Appends a `phx_error`: the channel of the join that `join_ref` names has crashed.
-pub fn encode_error(out: &mut Vec<u8>, serializer: Serializer, join_ref: &Ref, topic: &str) {
+pub fn encode_error(out: &mut Vec<u8>, serializer: Serializer, join_ref: &Ref, topic: &str, payload_json: &str) {
     let join_ref = join_ref.as_json();
     Parts { join_ref, reference: join_ref, topic, event: event::ERROR }
-        .write(out, serializer, |out| push(out, "{\"reason\":\"channel_crash\"}"));
+        .write(out, serializer, |out| push(out, payload_json));
 }
 
 /// Appends a message from a client. Version 1 carries `join_ref` only when there is one, as `phoenix.js` did.

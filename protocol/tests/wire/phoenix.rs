@@ -39,6 +39,7 @@ fn vsn_is_negotiated_as_phoenix_does() {
     }
 }
 
+/// Protocol point 21.
 #[test]
 fn refs_keep_their_type_and_payloads_their_bytes() {
     let payload = "{ \"b\" : 1.50,\t\"a\":\"\\u00e9\" }";
@@ -57,6 +58,7 @@ fn refs_keep_their_type_and_payloads_their_bytes() {
     }
 }
 
+/// Protocol point 19.
 #[test]
 fn version_one_needs_four_keys_and_takes_the_last_of_each() {
     let whole = r#"{"topic":"t","event":"e","payload":{},"ref":"1"}"#;
@@ -70,6 +72,7 @@ fn version_one_needs_four_keys_and_takes_the_last_of_each() {
     assert_eq!((&*message.topic, message.payload), ("new", Payload::Json("2")));
 }
 
+/// Protocol points 19 and 24.
 #[test]
 fn wrong_shapes_are_refused() {
     let object = r#"{"topic":"t","event":"e","payload":{},"ref":"1"}"#;
@@ -146,6 +149,7 @@ fn a_ref_is_null_by_default_and_quotes_what_it_must() {
     assert_eq!(Ref::string("1"), Ref::from_json("\"1\""));
 }
 
+/// Protocol points 27 and 31.
 #[test]
 fn binary_pushes_are_read_by_their_lengths() {
     let message = decode_binary(b"\x00\x01\x02\x0b\x03112rooms:lobbybin\x00\xff").unwrap();
@@ -166,6 +170,7 @@ fn binary_pushes_are_read_by_their_lengths() {
     }
 }
 
+/// Protocol point 29.
 #[test]
 fn binary_fields_over_255_bytes_are_refused_and_nothing_is_written() {
     let mut out = vec![7];

@@ -20,6 +20,7 @@ fn reply(serializer: Serializer, refs: [&str; 2], topic: &str, status: &str, res
     text(|out| encode_reply(out, serializer, &join_ref, &reference, topic, status, response))
 }
 
+/// Protocol points 17, 22 and 26.
 #[test]
 fn replies_are_those_of_phoenix() {
     let unmatched = r#"{"reason":"unmatched topic"}"#;
@@ -88,6 +89,7 @@ fn replies_are_those_of_phoenix() {
     }
 }
 
+/// Protocol points 18 and 23.
 #[test]
 fn pushes_and_broadcasts_are_those_of_phoenix() {
     let join = |serializer, join_ref: &str| {
@@ -113,7 +115,7 @@ fn closes_and_errors_carry_the_join_ref_twice() {
     assert_eq!(text(|out| encode_close(out, V2, &one, LOBBY)), r#"["1","1","rooms:lobby","phx_close",{}]"#);
     assert_eq!(text(|out| encode_close(out, V2, &Ref::null(), LOBBY)), r#"[null,null,"rooms:lobby","phx_close",{}]"#);
     assert_eq!(
-        text(|out| encode_error(out, V2, &one, LOBBY)),
+        text(|out| encode_error(out, V2, &one, LOBBY, r#"{"reason":"channel_crash"}"#)),
         r#"["1","1","rooms:lobby","phx_error",{"reason":"channel_crash"}]"#
     );
     assert_eq!(
@@ -121,11 +123,12 @@ fn closes_and_errors_carry_the_join_ref_twice() {
         r#"{"event":"phx_close","payload":{},"ref":"1","topic":"rooms:lobby"}"#
     );
     assert_eq!(
-        text(|out| encode_error(out, V1, &one, LOBBY)),
-        r#"{"event":"phx_error","payload":{"reason":"channel_crash"},"ref":"1","topic":"rooms:lobby"}"#
+        text(|out| encode_error(out, V1, &one, LOBBY, "{}")),
+        r#"{"event":"phx_error","payload":{},"ref":"1","topic":"rooms:lobby"}"#
     );
 }
 
+/// Protocol point 28.
 #[test]
 fn binary_messages_are_those_of_phoenix() {
     let (mut broadcast, mut push, mut reply) = (Vec::new(), Vec::new(), Vec::new());

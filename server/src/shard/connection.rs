@@ -59,6 +59,8 @@ pub(crate) struct Membership {
     pub(crate) next: u32,
     /// The join's ref: what replies and pushes carry.
     pub(crate) join_ref: Ref,
+    /// Tells this join from others that had or will have its number.
+    pub(crate) generation: u32,
     /// The join came with a null `join_ref`, so its close and error carry null as well.
     pub(crate) joined_with_null: bool,
 }

@@ -2,42 +2,121 @@
 //! by a walk that goes on between other work, a bounded number of sends per turn of the loop; topics with walks take
 //! turns, walks of one topic go one after another, so that every member gets a topic's broadcasts in the shard's order.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use c2m_protocol::phoenix::Serializer;
+use compact_str::CompactString;
 
 use super::Shard;
-use super::connection::State;
+use super::connection::{NONE, State};
 use crate::broadcast::Broadcast;
+use crate::channel::{Body, MemberId};
 
 /// Sends of one turn of the loop: some 2 ms.
 const SENDS_PER_TURN: usize = 256;
 /// Sends to one topic before the next has its turn.
 const SENDS_PER_TOPIC: usize = 64;
+/// Broadcasts that may wait for their turn in one shard.
+const WAITING_MAX: usize = 65_536;
+
+/// Why nothing was broadcast.
+pub(crate) enum Refused {
+    /// Too many broadcasts are under way.
+    Overloaded,
+    /// The body is no object, or a field too long to go with data.
+    Unencodable,
+}
+
+/// A broadcast that waits until fewer are under way.
+pub(crate) struct Waiting {
+    topic: CompactString,
+    event: CompactString,
+    body: Body<'static>,
+    not_to: Option<MemberId>,
+}
 
 impl Shard {
-    /// Broadcasts to the topic of a membership of `index`. Refused, and nothing sent, when too many are in flight.
-    pub(crate) fn publish(&mut self, index: u32, number: u32, event: &str, payload: &str) -> bool {
-        let Some(membership) = self.memberships.get(number) else { return false };
-        let (topic, position) = (membership.topic, membership.position);
-        let Some(permit) = self.shared.bus.permit() else { return false };
-        let Some(name) = self.topics.name(topic) else { return false };
-        let broadcast = Arc::new(Broadcast::new(permit, name, event, payload));
-        self.counters.broadcasts += 1;
-        self.flush_reply(index);
-        // What is under way to the sender comes first, or it would have this topic's broadcasts out of order.
-        let waiting: Vec<Arc<Broadcast>> = self
-            .topics
-            .walks_mut(topic)
-            .filter_map(|walk| walk.serve(number, position).then(|| Arc::clone(&walk.broadcast)))
-            .collect();
-        for earlier in waiting {
-            self.deliver_broadcast(index, &earlier);
+    /// Broadcasts to the topic of a member of connection `index`: to the member itself at once, if `to_self`.
+    pub(crate) fn publish(
+        &mut self,
+        index: u32,
+        member: MemberId,
+        event: &str,
+        body: &Body<'_>,
+        to_self: bool,
+    ) -> Result<(), Refused> {
+        // What waits comes first, or a member's broadcasts would be out of order.
+        if !self.waiting.is_empty() {
+            return Err(Refused::Overloaded);
         }
+        let number = member.membership;
+        let Some(membership) = self.memberships.get(number) else { return Ok(()) };
+        let (topic, position) = (membership.topic, membership.position);
+        let Some(name) = self.topics.name(topic) else { return Ok(()) };
+        let permit = self.shared.bus.permit().ok_or(Refused::Overloaded)?;
+        let broadcast = Arc::new(Broadcast::new(permit, name, event, body).ok_or(Refused::Unencodable)?);
+        if to_self {
+            self.flush_reply(index);
+            // What is under way to the sender comes first, or it would have this topic's broadcasts out of order.
+            let earlier: Vec<Arc<Broadcast>> = self
+                .topics
+                .walks_mut(topic)
+                .filter_map(|walk| walk.serve(number, position).then(|| Arc::clone(&walk.broadcast)))
+                .collect();
+            for earlier in earlier {
+                self.deliver_broadcast(index, &earlier);
+            }
+            self.deliver_broadcast(index, &broadcast);
+        }
+        self.post(broadcast, topic, Some(number));
+        Ok(())
+    }
+
+    /// As [`Shard::publish`], but with too many broadcasts under way this one waits for its turn.
+    pub(crate) fn announce(
+        &mut self,
+        index: u32,
+        member: MemberId,
+        event: &str,
+        body: Body<'_>,
+        to_self: bool,
+    ) -> Result<(), Refused> {
+        let refused = match self.publish(index, member, event, &body, to_self) {
+            Err(Refused::Overloaded) => Refused::Overloaded,
+            done => return done,
+        };
+        let Some(membership) = self.memberships.get(member.membership) else { return Ok(()) };
+        let Some(topic) = self.topics.name(membership.topic).map(CompactString::from) else { return Ok(()) };
+        if self.waiting.len() == WAITING_MAX {
+            return Err(refused);
+        }
+        let body = match body {
+            Body::Json(json) => Body::Json(Cow::Owned(json.into_owned())),
+            Body::Binary(data) => Body::Binary(Cow::Owned(data.into_owned())),
+        };
+        self.waiting.push_back(Waiting { topic, event: event.into(), body, not_to: (!to_self).then_some(member) });
+        Ok(())
+    }
+
+    /// Begins broadcasts that wait, as far as there is room.
+    pub(crate) fn wait_step(&mut self) {
+        while !self.waiting.is_empty()
+            && let Some(permit) = self.shared.bus.permit()
+            && let Some(Waiting { topic, event, body, not_to }) = self.waiting.pop_front()
+        {
+            // It was looked at when it was first tried.
+            let Some(broadcast) = Broadcast::new(permit, &topic, &event, &body).map(Arc::new) else { continue };
+            let not_to = not_to.filter(|member| self.member_id(member.membership) == Some(*member));
+            let topic = self.topics.find(&topic).unwrap_or(NONE);
+            self.post(broadcast, topic, not_to.map(|member| member.membership));
+        }
+    }
+
+    fn post(&mut self, broadcast: Arc<Broadcast>, topic: u32, served: Option<u32>) {
+        self.counters.broadcasts += 1;
         self.shared.bus.post(self.id, &broadcast);
-        self.deliver_broadcast(index, &broadcast);
-        self.begin_walk(topic, broadcast, Some(number));
-        true
+        self.begin_walk(topic, broadcast, served);
     }
 
     /// Begins the walks of broadcasts from other shards.
@@ -91,12 +170,15 @@ impl Shard {
     }
 
     fn deliver_broadcast(&mut self, index: u32, broadcast: &Broadcast) {
-        if let Some(serializer) = self.serializer(index) {
-            self.deliver(index, broadcast.frame(serializer));
+        if let Some(serializer) = self.serializer(index)
+            && let Some(frame) = broadcast.frame(serializer)
+        {
+            self.deliver(index, frame);
         }
     }
 
-    fn serializer(&self, index: u32) -> Option<Serializer> {
+    /// How a client's messages are written, while there are any.
+    pub(crate) fn serializer(&self, index: u32) -> Option<Serializer> {
         match self.connections.get(index)?.state {
             State::Phoenix(serializer) => Some(serializer),
             _ => None,

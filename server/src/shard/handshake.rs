@@ -1,30 +1,35 @@
 //! From an HTTP request to a WebSocket, to a refusal, or to the HTTP thread. What came of a request head is kept only
 //! while the head is incomplete.
 //!
-//! The order of the checks is Phoenix's (`Phoenix.Transports.WebSocket`): method, Origin, `vsn`, then the upgrade itself.
+//! The order of the checks is Phoenix's (`Phoenix.Transports.WebSocket`): method, Origin, `vsn`, the token, then the
+//! upgrade itself.
 //! A subprotocol is chosen when `phoenix` is offered; a client that offers only others gets 101 without one, as from an
 //! endpoint that configures none, and browsers then fail the connection themselves. Extensions are never agreed to.
 
 use std::os::fd::AsFd;
 
 use c2m_protocol::handshake::{self, Head, Request};
-use c2m_protocol::phoenix::Serializer;
 
 use super::Shard;
 use super::connection::{self, State};
+use crate::config::Config;
 use crate::handoff;
 use crate::origin;
 use crate::stats::kind;
 
 /// Largest request head in bytes.
 pub(crate) const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// Where Phoenix channels are spoken.
-const PHOENIX_PATH: &str = "/socket/websocket";
 /// Where a plain WebSocket returns what it gets.
 const ECHO_PATH: &str = "/echo";
 const SUBPROTOCOLS: &[&str] = &["phoenix"];
 
 const _: () = assert!(HEAD_BYTES_MAX + super::READ_BUFFER_BYTES <= handoff::PREFIX_BYTES_MAX);
+
+/// Whether a request gives the token that is asked for.
+fn may_connect(config: &Config, request: &Request<'_>) -> bool {
+    let Some(token) = &config.auth_token else { return true };
+    request.query_param("token").as_deref() == Some(token) || handshake::bearer_token(request).as_deref() == Some(token)
+}
 
 /// What to do with a request.
 enum Route {
@@ -85,17 +90,21 @@ impl Shard {
 
     fn route(&mut self, request: &Request<'_>) -> Route {
         let refused = |status: u16, body: &str| Route::Refused { status, body: body.to_owned() };
+        let config = &self.shared.config;
         let state = match request.path {
-            PHOENIX_PATH => {
+            path if path.strip_prefix(&*config.mount) == Some("/websocket") => {
                 if request.method != "GET" {
                     return refused(400, "");
                 }
-                if !origin::is_allowed(&self.shared.config.allow_origins, request.header("origin")) {
+                if !origin::is_allowed(&config.allow_origins, request.header("origin"), request.header("host")) {
                     return refused(403, "");
                 }
-                match Serializer::from_vsn(request.query_param("vsn").as_deref()) {
-                    Some(serializer) => State::Phoenix(serializer),
-                    None => return refused(403, ""),
+                if request.query_param("vsn[]").is_some() {
+                    return refused(403, "");
+                }
+                match config.manners.serializer(request.query_param("vsn").as_deref()) {
+                    Some(serializer) if may_connect(config, request) => State::Phoenix(serializer),
+                    _ => return refused(403, ""),
                 }
             }
             ECHO_PATH => State::Echo,

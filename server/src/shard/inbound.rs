@@ -7,8 +7,9 @@ use c2m_protocol::frame::{self, Control, Data, Event, OpCode, Role};
 use c2m_protocol::phoenix::{self, HEARTBEAT_TOPIC, Message, Ref, Serializer, event};
 
 use super::Shard;
+use super::calls::Unencodable;
 use super::connection::{Membership, State};
-use crate::channel::{self, Action, Join};
+use crate::channel::{Body, Join, Status};
 use crate::stats::kind;
 
 /// Close code for a message that is none: "internal error", as Phoenix, whose transport process crashes on it.
@@ -92,7 +93,7 @@ impl Shard {
     fn on_message(&mut self, index: u32, serializer: Serializer, message: &Message<'_>) {
         if message.topic == HEARTBEAT_TOPIC {
             if message.event == event::HEARTBEAT {
-                self.reply(serializer, &Ref::null(), message, "ok", "{}");
+                self.reply_json(serializer, &Ref::null(), message, Status::Ok, "{}");
             } else {
                 self.unmatched(serializer, message);
             }
@@ -101,12 +102,12 @@ impl Shard {
         let membership = self.find_membership(index, &message.topic);
         match (&*message.event, membership) {
             (event::JOIN, _) => self.on_join(index, serializer, message, membership),
-            (event::LEAVE, None) => self.reply(serializer, &message.join_ref, message, "ok", "{}"),
+            (event::LEAVE, None) => self.reply_json(serializer, &message.join_ref, message, Status::Ok, "{}"),
             (_, None) => self.unmatched(serializer, message),
-            (_, Some(number)) if self.is_stale(number, &message.join_ref) => {}
+            (_, Some(number)) if self.is_stale(number, message) => {}
             (event::LEAVE, Some(number)) => {
-                let Some(membership) = self.leave(index, number) else { return };
-                self.reply(serializer, &membership.join_ref, message, "ok", "{}");
+                let Some(membership) = self.end(index, serializer, number) else { return };
+                self.reply_json(serializer, &membership.join_ref, message, Status::Ok, "{}");
                 self.phx_close(serializer, &membership, &message.topic);
             }
             (_, Some(number)) => self.on_push(index, serializer, message, number),
@@ -115,93 +116,90 @@ impl Shard {
 
     /// A message meant for an earlier join of the same topic. One without a join ref is taken for the current join, as
     /// in Phoenix since 1.8.12.
-    fn is_stale(&self, membership: u32, join_ref: &Ref) -> bool {
-        let is_other = |membership: &Membership| membership.join_ref != *join_ref;
-        !join_ref.is_null() && self.memberships.get(membership).is_some_and(is_other)
+    fn is_stale(&self, membership: u32, message: &Message<'_>) -> bool {
+        let is_other = |membership: &Membership| membership.join_ref != message.join_ref;
+        let counts = message.event == event::LEAVE || self.shared.config.manners.drops_stale_messages();
+        counts && !message.join_ref.is_null() && self.memberships.get(membership).is_some_and(is_other)
     }
 
     /// A join. One more for a topic that the client is in replaces the earlier: that one's close follows the reply.
     fn on_join(&mut self, index: u32, serializer: Serializer, message: &Message<'_>, earlier: Option<u32>) {
-        let earlier = earlier.and_then(|number| self.leave(index, number));
-        let is_full = self
-            .connections
-            .get(index)
-            .is_none_or(|connection| connection.membership_count >= self.shared.config.max_topics);
-        match channel::join(&message.topic) {
-            Join::Unmatched => self.unmatched(serializer, message),
-            _ if is_full => {
-                let response = r#"{"reason":"too many channels joined"}"#;
-                self.reply(serializer, &message.join_ref, message, "error", response);
+        let earlier = earlier.and_then(|number| self.end(index, serializer, number));
+        let config = &self.shared.config;
+        let topics_max = config.manners.topics_max(config.max_topics);
+        let is_full = self.connections.get(index).is_none_or(|connection| connection.membership_count >= topics_max);
+        let decision = match self.channels.find(&message.topic) {
+            None => None,
+            Some(_) if is_full => Some(Join::Refused(Body::Json(r#"{"reason":"too many channels joined"}"#.into()))),
+            Some(channel) => Some(channel.join(&message.topic, message.payload)),
+        };
+        let refuse = |shard: &mut Self, body: &Body<'_>| {
+            shard.reply(serializer, &message.join_ref, message, Status::Error, body)
+        };
+        let crashed = Body::Json(r#"{"reason":"join crashed"}"#.into());
+        let mut joined = None;
+        match decision {
+            None => self.unmatched(serializer, message),
+            Some(Join::Accepted(body)) => {
+                joined = self.enter(index, message);
+                if self.reply(serializer, &message.join_ref, message, Status::Ok, &body).is_err() {
+                    joined = joined.and_then(|number| self.leave(index, number)).and(None);
+                    let _ = refuse(self, &crashed);
+                }
             }
-            Join::Refused { response } => self.reply(serializer, &message.join_ref, message, "error", response),
-            Join::Accepted => {
-                self.enter(index, message);
-                self.reply(serializer, &message.join_ref, message, "ok", "{}");
-            }
+            // What can't be sent is a failure of the handler, and the answer to that can be sent.
+            Some(Join::Refused(body)) if refuse(self, &body).is_ok() => {}
+            Some(Join::Refused(_) | Join::Crash) => _ = refuse(self, &crashed),
         }
         if let Some(earlier) = earlier {
             self.phx_close(serializer, &earlier, &message.topic);
         }
-        if self.shared.config.announce_joins
-            && let Some(number) = self.find_membership(index, &message.topic)
-        {
-            self.announce(index, serializer, message, number);
+        if let Some(number) = joined {
+            self.after_join(index, serializer, message, number);
         }
     }
 
-    /// What the chat example does after a join: tell the room, then the newcomer.
-    fn announce(&mut self, index: u32, serializer: Serializer, message: &Message<'_>, number: u32) {
-        let Some(entered) = channel::announcement(&message.payload) else {
-            return self.crash(index, serializer, &message.topic, number);
-        };
-        self.publish(index, number, channel::USER_ENTERED, &entered);
-        let Some(membership) = self.memberships.get(number) else { return };
-        let (event, payload) = channel::WELCOME;
-        phoenix::encode_push(&mut self.text, serializer, &membership.join_ref, &message.topic, event, payload);
-        self.frame_text();
-    }
-
-    /// A message for a joined channel.
-    fn on_push(&mut self, index: u32, serializer: Serializer, message: &Message<'_>, number: u32) {
-        match channel::handle_in(&message.event, &message.payload) {
-            Action::Crash => self.crash(index, serializer, &message.topic, number),
-            Action::Broadcast { event, payload, response } => {
-                let Some(membership) = self.memberships.get(number) else { return };
-                let join_ref = membership.join_ref.clone();
-                if self.publish(index, number, event, &payload) {
-                    self.reply(serializer, &join_ref, message, "ok", &response);
-                } else {
-                    self.stats().count_error(kind::OVERLOADED, 0);
-                    self.reply(serializer, &join_ref, message, "error", r#"{"reason":"overloaded"}"#);
-                }
-            }
-        }
-    }
-
-    /// The channel ends by its own fault; the socket lives on.
-    fn crash(&mut self, index: u32, serializer: Serializer, topic: &str, number: u32) {
-        let Some(membership) = self.leave(index, number) else { return };
-        phoenix::encode_error(&mut self.text, serializer, &membership.wire_join_ref(), topic);
-        self.frame_text();
-    }
-
-    fn phx_close(&mut self, serializer: Serializer, membership: &Membership, topic: &str) {
+    /// Says that a channel has ended in order.
+    pub(crate) fn phx_close(&mut self, serializer: Serializer, membership: &Membership, topic: &str) {
         phoenix::encode_close(&mut self.text, serializer, &membership.wire_join_ref(), topic);
-        self.frame_text();
+        self.frame(Data::Text);
     }
 
     fn unmatched(&mut self, serializer: Serializer, message: &Message<'_>) {
-        self.reply(serializer, &Ref::null(), message, "error", r#"{"reason":"unmatched topic"}"#);
+        self.reply_json(serializer, &Ref::null(), message, Status::Error, r#"{"reason":"unmatched topic"}"#);
     }
 
-    fn reply(&mut self, serializer: Serializer, join_ref: &Ref, to: &Message<'_>, status: &str, response: &str) {
-        phoenix::encode_reply(&mut self.text, serializer, join_ref, &to.reference, &to.topic, status, response);
-        self.frame_text();
+    fn reply_json(&mut self, serializer: Serializer, join_ref: &Ref, to: &Message<'_>, status: Status, response: &str) {
+        let Message { reference, topic, .. } = to;
+        phoenix::encode_reply(&mut self.text, serializer, join_ref, reference, topic, status.as_str(), response);
+        self.frame(Data::Text);
+    }
+
+    /// Answers a message. Errors: this can't be written for this client.
+    pub(crate) fn reply(
+        &mut self,
+        serializer: Serializer,
+        join_ref: &Ref,
+        to: &Message<'_>,
+        status: Status,
+        body: &Body<'_>,
+    ) -> Result<(), Unencodable> {
+        match body {
+            Body::Json(response) => self.reply_json(serializer, join_ref, to, status, response),
+            Body::Binary(_) if serializer == Serializer::V1 => return Err(Unencodable),
+            Body::Binary(data) => {
+                let Message { reference, topic, .. } = to;
+                phoenix::encode_binary_reply(&mut self.text, join_ref, reference, topic, status.as_str(), data)
+                    .map_err(|_| Unencodable)?;
+                self.frame(Data::Binary);
+            }
+        }
+        Ok(())
     }
 
     /// Moves `self.text` into `self.reply` as a frame.
-    fn frame_text(&mut self) {
-        frame::encode(&mut self.reply, OpCode::Data(Data::Text), &self.text, None);
+    pub(crate) fn frame(&mut self, kind: Data) {
+        frame::encode(&mut self.reply, OpCode::Data(kind), &self.text, None);
         self.text.clear();
         self.text.shrink_to(super::BUFFER_BYTES);
     }

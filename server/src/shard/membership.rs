@@ -25,9 +25,9 @@ impl Shard {
         None
     }
 
-    /// Makes a connection a member of the topic of its join.
-    pub(crate) fn enter(&mut self, index: u32, join: &Message<'_>) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
+    /// Makes a connection a member of the topic of its join; gives the membership.
+    pub(crate) fn enter(&mut self, index: u32, join: &Message<'_>) -> Option<u32> {
+        let connection = self.connections.get_mut(index)?;
         let joined_with_null = join.join_ref.is_null();
         let join_ref = if joined_with_null { &join.reference } else { &join.join_ref };
         let number = self.memberships.insert(Membership {
@@ -36,6 +36,7 @@ impl Shard {
             position: 0,
             next: connection.memberships,
             join_ref: join_ref.clone(),
+            generation: self.counters.joins as u32,
             joined_with_null,
         });
         connection.memberships = number;
@@ -46,9 +47,10 @@ impl Shard {
         }
         self.counters.joined += 1;
         self.counters.joins += 1;
+        Some(number)
     }
 
-    /// Ends a membership.
+    /// Takes a membership out of the tables.
     pub(crate) fn leave(&mut self, index: u32, number: u32) -> Option<Membership> {
         let membership = self.memberships.remove(number)?;
         if let Some(connection) = self.connections.get_mut(index) {
@@ -70,8 +72,15 @@ impl Shard {
         Some(membership)
     }
 
-    /// Ends all memberships of a connection.
+    /// Ends all memberships of a connection to which nothing can be said any more.
     pub(crate) fn leave_all(&mut self, index: u32) {
+        let Some(connection) = self.connections.get(index) else { return };
+        let mut number = connection.memberships;
+        while let Some(membership) = self.memberships.get(number) {
+            let next = membership.next;
+            self.terminate(index, None, number);
+            number = next;
+        }
         let Some(connection) = self.connections.get_mut(index) else { return };
         connection.membership_count = 0;
         let mut number = std::mem::replace(&mut connection.memberships, NONE);

@@ -4,13 +4,15 @@
 //!
 //! - [`accept`]: new sockets, and the pause when descriptors run out
 //! - [`handshake`]: from HTTP to WebSocket, to a refusal, or to the HTTP thread
-//! - [`inbound`]: frames to messages, messages to the channel, answers
+//! - [`inbound`]: frames to messages, joins and leaves, answers
+//! - [`calls`]: what a channel decides, carried out; [`timers`]: what it sends to itself for later
 //! - [`outbound`]: frames to sockets, and the bounded queue of a full one
 //! - [`fanout`]: broadcasts, in steps between other work
 //! - [`membership`]: joins and leaves in the shard's index
 //! - [`closing`], [`sweep`], [`drain`]: how connections end
 
 pub(crate) mod accept;
+pub(crate) mod calls;
 pub(crate) mod closing;
 pub(crate) mod connection;
 pub(crate) mod drain;
@@ -20,6 +22,7 @@ pub(crate) mod inbound;
 pub(crate) mod membership;
 pub(crate) mod outbound;
 pub(crate) mod sweep;
+pub(crate) mod timers;
 pub(crate) mod topics;
 
 use std::collections::VecDeque;
@@ -35,19 +38,24 @@ use mio::{Events, Interest, Poll, Token};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
+use crate::channel::Channels;
 use crate::shared::Shared;
 use crate::slab::Slab;
 use crate::stats::{Counters, ShardStats};
 use accept::Acceptor;
 use connection::{Connection, Membership, State};
 use drain::{Drain, Ended};
+use fanout::Waiting;
 use sweep::Sweep;
+use timers::Timers;
 use topics::{Moved, Topics};
 
 /// The one read buffer of a shard.
 pub(crate) const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// Capacity that the buffers for answers keep; the usual answer is far smaller.
 const BUFFER_BYTES: usize = 4096;
+/// How long broadcasts that wait are left before they are looked at again.
+const WAITING_LOOK_NS: u64 = 1_000_000;
 const EVENTS_PER_TURN: usize = 256;
 /// Reads from one connection in one turn of the loop.
 const READS_PER_TURN: usize = 4;
@@ -64,6 +72,10 @@ pub(crate) struct Shard {
     connections: Slab<Connection>,
     memberships: Slab<Membership>,
     topics: Topics,
+    channels: Channels,
+    timers: Timers,
+    /// Broadcasts that had to wait, in order.
+    waiting: VecDeque<Waiting>,
     /// Topics with a walk under way, each in turn.
     rotation: VecDeque<u32>,
     counters: Counters,
@@ -85,7 +97,7 @@ pub(crate) struct Shard {
 
 impl Shard {
     /// Opens the epoll instance and the listening socket on the calling thread.
-    pub(crate) fn open(id: usize, shared: Arc<Shared>) -> io::Result<Self> {
+    pub(crate) fn open(id: usize, shared: Arc<Shared>, channels: Channels) -> io::Result<Self> {
         let poll = Poll::new()?;
         let acceptor = Acceptor::listen(&shared.config, shared.address)?;
         poll.registry().register(&mut SourceFd(&acceptor.descriptor()), LISTENER, Interest::READABLE)?;
@@ -99,6 +111,9 @@ impl Shard {
             connections: Slab::new(),
             memberships: Slab::new(),
             topics: Topics::new(),
+            channels,
+            timers: Timers::default(),
+            waiting: VecDeque::new(),
             rotation: VecDeque::new(),
             counters: Counters::default(),
             // Not zeroes: the pages are to be there before memory is measured.
@@ -130,7 +145,9 @@ impl Shard {
             }
             self.read_again();
             self.accept_batch();
+            self.wait_step();
             self.take_mailbox();
+            self.timer_step();
             self.walk_step();
             self.sweep_step();
             let ended = self.drain_step();
@@ -161,7 +178,10 @@ impl Shard {
             return Some(Duration::ZERO);
         }
         let sweep_ns = self.sweep.due_s().map(|due_s| self.shared.started_ns + u64::from(due_s) * 1_000_000_000);
-        let due_ns = [sweep_ns, self.acceptor.retry_ns(), self.drain.as_ref().map(|drain| drain.deadline_ns)];
+        let drain_ns = self.drain.as_ref().map(|drain| drain.deadline_ns);
+        // Nobody tells when there is room for one more.
+        let waiting_ns = (!self.waiting.is_empty()).then_some(self.now_ns + WAITING_LOOK_NS);
+        let due_ns = [sweep_ns, self.acceptor.retry_ns(), drain_ns, self.timers.due_ns(), waiting_ns];
         let due_ns = due_ns.into_iter().flatten().min()?;
         Some(Duration::from_nanos(due_ns.saturating_sub(self.now_ns)))
     }

@@ -13,10 +13,6 @@ const PAGES_PER_TURN: usize = 32;
 /// How long a client may take to close after the last word to it.
 pub(crate) const LINGER_S: u32 = 2;
 
-/// Close code for a client that fell silent: "going away" (RFC 6455 §7.4.1). Phoenix on Cowboy closes with 1000 here,
-/// after which phoenix.js does not reconnect; after 1001 it does, which is what a client that was only asleep wants.
-const IDLE_CLOSE_CODE: u16 = 1001;
-
 /// Where the sweep stands.
 #[derive(Default)]
 pub(crate) struct Sweep {
@@ -87,8 +83,9 @@ impl Shard {
                 self.remove(index);
             }
             Some(State::Phoenix(_) | State::Echo) => {
-                self.stats().count_error(kind::IDLE_TIMEOUT, i64::from(IDLE_CLOSE_CODE));
-                self.close(index, Some(IDLE_CLOSE_CODE), "idle timeout");
+                let code = self.shared.config.manners.idle_close_code();
+                self.stats().count_error(kind::IDLE_TIMEOUT, i64::from(code));
+                self.close(index, Some(code), "idle timeout");
             }
             Some(State::Closing) => {
                 self.stats().count_error(kind::CLOSE_TIMEOUT, 0);

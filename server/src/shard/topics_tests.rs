@@ -35,7 +35,8 @@ impl Room {
     }
 
     fn broadcast(&self) -> Arc<Broadcast> {
-        Arc::new(Broadcast::new(self.bus.permit().expect("free"), "room", "new:msg", "{}"))
+        let permit = self.bus.permit().expect("free");
+        Arc::new(Broadcast::new(permit, "room", "new:msg", &crate::channel::Body::EMPTY).expect("an object"))
     }
 
     fn begin(&mut self, topic: u32, served: Option<u32>) {

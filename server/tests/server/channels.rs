@@ -8,6 +8,7 @@ const V1: &str = "/socket/websocket";
 const UNMATCHED_3: &str =
     r#"[null,"3","rooms:lobby","phx_reply",{"response":{"reason":"unmatched topic"},"status":"error"}]"#;
 
+/// Protocol points 22, 23, 26 and 42.
 #[test]
 fn a_message_comes_back_as_broadcast_and_then_as_reply() {
     let server = TestServer::default();
@@ -39,6 +40,7 @@ fn a_message_comes_back_as_broadcast_and_then_as_reply() {
     );
 }
 
+/// Protocol points 16 to 18, 20 and 21.
 #[test]
 fn version_1_speaks_in_objects() {
     let server = TestServer::default();
@@ -75,6 +77,7 @@ fn version_1_speaks_in_objects() {
     client.expect(&[r#"{"event":"phx_reply","payload":{"response":{},"status":"ok"},"ref":"1","topic":"phoenix"}"#]);
 }
 
+/// Protocol point 54.
 #[test]
 fn heartbeats_need_no_join() {
     let server = TestServer::default();
@@ -93,6 +96,7 @@ fn heartbeats_need_no_join() {
     );
 }
 
+/// Protocol points 33, 35 and 36.
 #[test]
 fn rooms_other_than_the_lobby_refuse_and_the_socket_stays() {
     let server = TestServer::default();
@@ -113,6 +117,7 @@ fn rooms_other_than_the_lobby_refuse_and_the_socket_stays() {
     client.ask(JOIN, &[JOINED]);
 }
 
+/// Protocol point 39.
 #[test]
 fn a_second_join_of_a_topic_replaces_the_first() {
     let server = TestServer::default();
@@ -134,6 +139,7 @@ fn a_second_join_of_a_topic_replaces_the_first() {
     server.wait_for("one membership", |stats| stats.joined == 1 && stats.joins == 2);
 }
 
+/// Protocol points 48 to 50.
 #[test]
 fn leaving_is_answered_and_closed_and_leaving_again_only_answered() {
     let server = TestServer::default();
@@ -159,6 +165,7 @@ fn leaving_is_answered_and_closed_and_leaving_again_only_answered() {
     );
 }
 
+/// Protocol points 20 and 45.
 #[test]
 fn a_join_without_join_ref_answers_to_its_ref_and_closes_with_null() {
     let server = TestServer::default();
@@ -183,6 +190,7 @@ fn a_join_without_join_ref_answers_to_its_ref_and_closes_with_null() {
     );
 }
 
+/// Protocol points 44 and 45.
 #[test]
 fn messages_for_an_earlier_join_are_dropped() {
     let server = TestServer::default();
@@ -198,6 +206,7 @@ fn messages_for_an_earlier_join_are_dropped() {
     );
 }
 
+/// Protocol points 46 and 52.
 #[test]
 fn an_event_without_a_handler_ends_the_channel_not_the_socket() {
     let server = TestServer::default();
@@ -212,6 +221,7 @@ fn an_event_without_a_handler_ends_the_channel_not_the_socket() {
     }
 }
 
+/// Protocol point 38.
 #[test]
 fn the_number_of_topics_on_one_socket_is_limited() {
     let server = TestServer::start(Config { max_topics: 0, ..config() });
@@ -220,6 +230,7 @@ fn the_number_of_topics_on_one_socket_is_limited() {
     client.ask(JOIN, &[&format!(r#"["1","1","rooms:lobby","phx_reply",{response}]"#)]);
 }
 
+/// Protocol point 32.
 #[test]
 fn joins_are_announced_only_when_asked_for() {
     let server = TestServer::start(Config { announce_joins: true, ..config() });

@@ -25,6 +25,11 @@ impl TestServer {
         Self(Some(Server::start(config).expect("the server starts")))
     }
 
+    /// One that was started otherwise.
+    pub(crate) fn of(running: Running) -> Self {
+        Self(Some(running))
+    }
+
     /// Two shards and no hurry.
     pub(crate) fn default() -> Self {
         Self::start(config())

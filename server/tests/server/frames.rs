@@ -44,6 +44,7 @@ fn many_messages_at_once_are_answered_in_order() {
     assert_eq!(server.running().stats().errors, []);
 }
 
+/// Protocol point 57.
 #[test]
 fn a_message_may_come_byte_by_byte_in_fragments_with_a_ping_between() {
     let server = TestServer::default();
@@ -61,6 +62,7 @@ fn a_message_may_come_byte_by_byte_in_fragments_with_a_ping_between() {
     assert_eq!(read_frame(&mut client), (0x81, "😀".as_bytes().to_vec()));
 }
 
+/// Protocol point 61.
 #[test]
 fn a_close_is_answered_with_its_code() {
     let server = TestServer::default();
@@ -72,6 +74,7 @@ fn a_close_is_answered_with_its_code() {
     server.wait_for("gone, and no error", |stats| stats.connections == 0 && stats.errors.is_empty());
 }
 
+/// Protocol points 19, 24, 31 and 60.
 #[test]
 fn malformed_input_ends_that_connection_only() {
     let server = TestServer::start(Config { max_message_bytes: 1000, ..config() });
@@ -114,6 +117,7 @@ fn a_message_of_a_megabyte_of_brackets_is_refused_by_its_size() {
     expect_close(&mut client, 1009);
 }
 
+/// Protocol point 55.
 #[test]
 fn a_client_that_falls_silent_is_closed_and_one_that_pings_is_not() {
     let server = TestServer::start(Config { idle_timeout_s: 1, ..config() });
@@ -138,6 +142,7 @@ fn an_end_of_file_without_a_close_frame_is_counted_and_ends_the_memberships() {
     assert_eq!(count(&server.wait_for("gone", gone), "eof", 1006), 1);
 }
 
+/// Protocol point 59.
 #[test]
 fn a_drain_says_service_restart_to_everyone() {
     let server = TestServer::start(Config { drain_timeout_s: DEADLINE.as_secs() as u32, ..config() });

@@ -5,5 +5,8 @@ mod common;
 mod fanout;
 mod frames;
 mod http;
+mod longpoll;
+mod points;
 mod process;
+mod rooms;
 mod upgrade;

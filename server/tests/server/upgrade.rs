@@ -11,6 +11,7 @@ use crate::common::{
 
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
+/// Protocol points 9 and 10.
 #[test]
 fn the_version_parameter_picks_the_serializer_or_refuses() {
     let server = TestServer::default();
@@ -22,12 +23,13 @@ fn the_version_parameter_picks_the_serializer_or_refuses() {
     for query in ["", "?vsn=1.0.0", "?vsn=2.0.0", "?vsn=2.0.7", "?token=a&vsn=2%2E0%2E0"] {
         assert_eq!(upgrade(query), 101, "{query}");
     }
-    for query in ["?vsn=3.0.0", "?vsn=abc", "?vsn=123.1.1", "?vsn="] {
+    for query in ["?vsn=3.0.0", "?vsn=abc", "?vsn=123.1.1", "?vsn=", "?vsn[]=2.0.0", "?vsn%5B%5D="] {
         assert_eq!(upgrade(query), 403, "{query}");
     }
-    server.wait_for("refusals counted", |stats| count(stats, "http_refused", 403) == 4 && stats.upgraded == 5);
+    server.wait_for("refusals counted", |stats| count(stats, "http_refused", 403) == 6 && stats.upgraded == 5);
 }
 
+/// Protocol point 5.
 #[test]
 fn only_allowed_origins_pass() {
     let allow_origins = vec!["http://bench.local".parse().expect("an origin")];
@@ -45,6 +47,7 @@ fn only_allowed_origins_pass() {
     }
 }
 
+/// Protocol points 12 and 15.
 #[test]
 fn the_phoenix_subprotocol_is_chosen_when_offered_and_extensions_never() {
     let server = TestServer::default();
@@ -62,6 +65,7 @@ fn the_phoenix_subprotocol_is_chosen_when_offered_and_extensions_never() {
     assert_eq!(upgrade("Sec-WebSocket-Protocol: a\r\n"), "");
 }
 
+/// Protocol points 2 and 3.
 #[test]
 fn what_is_no_upgrade_is_refused_as_by_phoenix() {
     let server = TestServer::default();
@@ -110,4 +114,43 @@ fn a_client_that_never_finishes_its_request_is_let_go() {
     server.wait_for("both are dropped", |stats| count(stats, "handshake_timeout", 0) == 2 && stats.connections == 1);
     assert_eq!(read_to_end(&mut slow) + &read_to_end(&mut silent), "");
     open.expect_nothing();
+}
+
+/// Protocol point 1.
+#[test]
+fn clients_connect_under_the_mount_and_nowhere_else() {
+    for (mount, path) in [("/ws/admin", "/ws/admin/websocket"), ("", "/websocket")] {
+        let server = TestServer::start(Config { mount: mount.to_owned(), ..config() });
+        let mut client = Client::connect(server.address(), &format!("{path}?vsn=2.0.0"));
+        client.ask(JOIN, &[JOINED]);
+        assert_eq!(status(&exchange(server.address(), &upgrade_request("/socket/websocket", ""))), 404);
+        let page = crate::common::get(server.address(), "/");
+        assert!(page.contains(&format!("{path}?vsn=2.0.0")), "the page connects there");
+    }
+}
+
+/// Protocol points 11 and 13.
+#[test]
+fn with_a_token_asked_for_only_who_gives_it_gets_in() {
+    let server = TestServer::start(Config { auth_token: Some("s3cret/?".to_owned()), ..config() });
+    let upgrade = |query: &str, protocols: &str| {
+        let mut stream = dial(server.address());
+        let path = format!("/socket/websocket?vsn=2.0.0{query}");
+        stream.write_all(upgrade_request(&path, protocols).as_bytes()).expect("sent");
+        let head = read_head(&mut stream).to_ascii_lowercase();
+        if status(&head) == 403 {
+            assert!(head.contains("content-length: 0\r\n"), "an empty body: {head}");
+        }
+        (status(&head), head.contains("sec-websocket-protocol: phoenix\r\n"))
+    };
+    let offer = |token: &str| format!("Sec-WebSocket-Protocol: phoenix, base64url.bearer.phx.{token}\r\n");
+    assert_eq!(upgrade("&token=s3cret%2F%3F", ""), (101, false));
+    assert_eq!(upgrade("", &offer("czNjcmV0Lz8")), (101, true));
+    for wrong in ["", "&token=", "&token=s3cret"] {
+        assert_eq!(upgrade(wrong, ""), (403, false), "{wrong}");
+    }
+    for wrong in ["", "czNjcmV0Lz8=", "c2VjcmV0", "!"] {
+        assert_eq!(upgrade("", &offer(wrong)), (403, false), "{wrong}");
+    }
+    server.wait_for("refusals counted", |stats| count(stats, "http_refused", 403) == 7 && stats.upgraded == 2);
 }
