@@ -130,6 +130,8 @@ pub struct Room {
 
 /// User and kernel memory of one client, both ends: 8,263 B as measured at two million, and 4 % to spare.
 pub const ALL_IN_BYTES_PER_CLIENT: u64 = 8_600;
+/// Topics that begin so show who is there.
+const PRESENCE_PREFIX: &str = "presence:";
 const CLIENTS_PER_CORE: u64 = 100_000;
 const CLIENTS_MAX: u64 = 400_000;
 /// Part of the available memory that automatic counts may ask for.
@@ -185,6 +187,21 @@ pub fn list(e: &Experiment) -> String {
             repetitions,
             if repetitions == 1 { "" } else { "s" },
         );
+        if let Some(messages) = presence_messages(&e, point.clients) {
+            let _ = writeln!(text, "  {}", presence_note(point.clients, messages));
+        }
     }
     text
+}
+
+/// Messages of presence that it takes until `clients` have gathered, each telling all who are there of one that came; none
+/// where rooms show no presence.
+pub fn presence_messages(e: &Experiment, clients: u64) -> Option<u64> {
+    let is_shown = e.clients.rooms.is_none() && e.clients.topic.starts_with(PRESENCE_PREFIX);
+    is_shown.then(|| clients.saturating_mul(clients.saturating_add(1)) / 2)
+}
+
+/// Says what presence will cost.
+pub fn presence_note(clients: u64, messages: u64) -> String {
+    format!("presence is on: about {} messages (n²/2) until {} clients have gathered", count(messages), count(clients))
 }

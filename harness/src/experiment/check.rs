@@ -2,6 +2,8 @@
 
 use c2m_schema::control::BroadcastPlan;
 
+use crate::plan;
+
 use super::{Clients, Counts, Expect, Experiment, Interval, Joined, Search, SearchKey, SlowKind};
 
 /// A value that is out of range.
@@ -64,6 +66,21 @@ pub fn warnings(e: &Experiment) -> Vec<String> {
             "without heartbeats the server closes clients after {} s: set server.idle_timeout_s = 0 to hold them longer",
             e.server.idle_timeout_s
         ));
+    }
+    // Phoenix's own defaults, 30 s and 60 s, are at the limit.
+    if e.clients.heartbeat_s > 0.0
+        && e.server.idle_timeout_s > 0
+        && e.clients.heartbeat_s * 2.0 > e.server.idle_timeout_s as f64
+    {
+        warnings.push(format!(
+            "a heartbeat every {} s leaves no second chance before the server's idle timeout of {} s: one that is late may cost \
+             the client; make clients.heartbeat_s at most half of server.idle_timeout_s",
+            e.clients.heartbeat_s, e.server.idle_timeout_s
+        ));
+    }
+    let largest = e.clients.counts.list().unwrap_or_default().iter().max();
+    if let Some((&clients, messages)) = largest.and_then(|n| Some((n, plan::presence_messages(e, *n)?))) {
+        warnings.push(plan::presence_note(clients, messages));
     }
     warnings
 }
