@@ -24,6 +24,20 @@ pub enum Verb {
     /// Exit status: 0 when every client joined and stayed and no delivery is missing or double, 1 otherwise, 2 when
     /// the run was not possible.
     Run(Box<RunArgs>),
+    /// Echoes through all cases of the Autobahn Testsuite's fuzzing server and has it write its report.
+    #[command(hide = true)]
+    Autobahn(AutobahnArgs),
+}
+
+/// Arguments of `autobahn`.
+#[derive(Debug, Args)]
+pub struct AutobahnArgs {
+    /// The fuzzing server
+    #[arg(long, value_name = "HOST:PORT")]
+    pub server: String,
+    /// Name of this client in the report
+    #[arg(long, value_name = "NAME", default_value = "c2m-loadgen")]
+    pub agent: String,
 }
 
 /// Arguments of `agent`.

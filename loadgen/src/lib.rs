@@ -2,10 +2,12 @@
 //!
 //! - [`agent`]: the engine and the `agent` verb (control lines on stdin and stdout);
 //! - [`standalone`], [`cli`], [`summary`] and [`verdict`]: the `run` verb, alone against any Phoenix-compatible server;
+//! - [`autobahn`]: the same handshake and frame code as a client of the Autobahn Testsuite, for `make conformance`;
 //! - `worker` (an epoll loop per thread) and `observer` (full clients of another author's making): who holds the clients;
 //! - [`schedule`], [`ledger`], [`sources`], [`target`], [`frames`], [`stats`]: the rules, pure but for the source space.
 
 pub mod agent;
+pub mod autobahn;
 pub mod cli;
 pub mod frames;
 pub mod ledger;

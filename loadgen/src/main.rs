@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use c2m_host::root::ProcRoot;
 use c2m_loadgen::agent::control::{self, ControlError};
-use c2m_loadgen::cli::{Cli, RunArgs, Verb};
+use c2m_loadgen::autobahn;
+use c2m_loadgen::cli::{AutobahnArgs, Cli, RunArgs, Verb};
 use c2m_loadgen::standalone;
 use clap::Parser as _;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Agent(args) => agent(&ProcRoot::new(args.proc_root)),
         Verb::Run(args) => run(&args),
+        Verb::Autobahn(args) => autobahn(&args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("c2m-loadgen: {error:#}");
@@ -39,4 +41,10 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let text = if args.json { serde_json::to_string(&summary)? + "\n" } else { summary.to_string() };
     io::stdout().lock().write_all(text.as_bytes()).context("writing the summary")?;
     Ok(if summary.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(NOT_OK) })
+}
+
+fn autobahn(args: &AutobahnArgs) -> anyhow::Result<ExitCode> {
+    let cases = autobahn::run(&args.server, &args.agent)?;
+    writeln!(io::stdout(), "{cases} cases").context("writing the number of cases")?;
+    Ok(ExitCode::SUCCESS)
 }
