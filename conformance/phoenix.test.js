@@ -1,29 +1,14 @@
 // The official phoenix.js client against c2m-server: what a browser application does in the chat of 2015.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Socket } from "phoenix";
-import WebSocket from "ws";
+import { answer, connect as connectTo, next } from "./client.js";
 import { startServer } from "./server.js";
 
 let server;
 before(async () => { server = await startServer(); });
 after(async () => { assert.equal(await server.stop(), 0, "the server drains and exits 0 when stdin closes"); });
 
-// phoenix.js looks for a browser's global where it picks its default transport.
-globalThis.WebSocket ??= WebSocket;
-
-const answer = (push) => new Promise((resolve, reject) => {
-  push.receive("ok", (response) => resolve({ status: "ok", response }))
-    .receive("error", (response) => resolve({ status: "error", response }))
-    .receive("timeout", () => reject(new Error("no reply")));
-});
-
-const connect = (t, options = {}) => {
-  const socket = new Socket(server.url, { transport: WebSocket, timeout: 5000, ...options });
-  t.after(() => new Promise((resolve) => { socket.stateChangeCallbacks.close = []; socket.disconnect(resolve); }));
-  socket.connect();
-  return socket;
-};
+const connect = (t, options) => connectTo(t, server.url, options);
 
 // phoenix.js ships the v2 serializer only; v1 is the object form that clients of 2015 spoke.
 const v1 = {
@@ -76,4 +61,83 @@ test("heartbeats are answered, so the client keeps its connection", async (t) =>
     assert.deepEqual(payload, { status: "ok", response: {} });
     if (++answered === 3) resolve();
   }));
+});
+
+test("protocol points 27, 28 and 30: binary pushes are replied and broadcast", async (t) => {
+  const room = connect(t).channel("bench:binary", {});
+  const other = connect(t).channel("bench:binary", {});
+  for (const channel of [room, other]) assert.equal((await answer(channel.join())).status, "ok");
+  const data = new Uint8Array([0, 255, 128, 7]);
+  const { status, response } = await answer(room.push("echo", data.buffer));
+  assert.equal(status, "ok");
+  assert.deepEqual(new Uint8Array(response), data);
+  const heard = next(other, "new:msg");
+  room.push("new:msg", data.buffer);
+  assert.deepEqual(new Uint8Array(await heard), data);
+});
+
+test("protocol points 48 and 50: after a leave the channel is closed and can be joined again", async (t) => {
+  const socket = connect(t);
+  const lobby = socket.channel("rooms:lobby", {});
+  await answer(lobby.join());
+  const closed = new Promise((resolve) => lobby.onClose(resolve));
+  assert.equal((await answer(lobby.leave())).status, "ok");
+  await closed;
+  assert.equal((await answer(socket.channel("rooms:lobby", {}).join())).status, "ok");
+});
+
+test("protocol points 39 and 40: a second channel of a topic replaces the first, and each broadcast comes once", async (t) => {
+  const socket = connect(t);
+  const first = socket.channel("rooms:lobby", {});
+  await answer(first.join());
+  const closed = new Promise((resolve) => first.onClose(resolve));
+  const second = socket.channel("rooms:lobby", {});
+  assert.equal((await answer(second.join())).status, "ok");
+  await closed;
+  let copies = 0;
+  second.on("new:msg", () => { copies += 1; });
+  await answer(second.push("new:msg", { user: "ann", body: "once" }));
+  assert.equal(copies, 1);
+});
+
+test("protocol point 35: a topic without a room is unmatched", async (t) => {
+  const nowhere = connect(t).channel("nowhere:1", {});
+  assert.deepEqual(await answer(nowhere.join()), { status: "error", response: { reason: "unmatched topic" } });
+  nowhere.leave();
+});
+
+test("protocol point 52: a channel that crashes is joined again by the client", async (t) => {
+  const lobby = connect(t, { rejoinAfterMs: () => 10 }).channel("rooms:lobby", {});
+  await answer(lobby.join());
+  const rejoined = new Promise((resolve) => lobby.joinPush.receive("ok", resolve));
+  const crashed = new Promise((resolve) => lobby.onError(resolve));
+  lobby.push("no such event", {});
+  await crashed;
+  await rejoined;
+  assert.equal((await answer(lobby.push("new:msg", { user: "ann", body: "again" }))).status, "ok");
+});
+
+test("protocol point 13: the client's authToken lets it in", async (t) => {
+  const guarded = await startServer("--auth-token", "s3cret");
+  t.after(() => guarded.stop());
+  const lobby = connectTo(t, guarded.url, { authToken: "s3cret" }).channel("rooms:lobby", {});
+  assert.equal((await answer(lobby.join())).status, "ok");
+  const refused = connectTo(t, guarded.url, { authToken: "other", reconnectAfterMs: () => 60_000 });
+  await new Promise((resolve) => refused.onError(resolve));
+  assert.equal(refused.isConnected(), false);
+});
+
+test("protocol points 59 and 61: after a restart of the server the client reconnects and rejoins", async (t) => {
+  const before = await startServer();
+  const socket = connectTo(t, before.url, { reconnectAfterMs: () => 20, rejoinAfterMs: () => 20 });
+  const lobby = socket.channel("rooms:lobby", {});
+  await answer(lobby.join());
+  const closed = new Promise((resolve) => socket.onClose(resolve));
+  const rejoined = new Promise((resolve) => { lobby.joinPush.receive("ok", resolve); });
+  await before.stop();
+  assert.equal((await closed).code, 1012);
+  const after = await startServer("--listen", before.address);
+  t.after(() => after.stop());
+  await rejoined;
+  assert.equal((await answer(lobby.push("new:msg", { user: "ann", body: "back" }))).status, "ok");
 });

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 const binary = process.env.C2M_SERVER ?? fileURLToPath(new URL("../target/release/c2m-server", import.meta.url));
 
 export async function startServer(...flags) {
-  const child = spawn(binary, ["--stdio", "--listen", "127.0.0.1:0", ...flags], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(binary, ["--stdio", ...flags], { stdio: ["pipe", "pipe", "inherit"] });
   const ended = new Promise((resolve, reject) => {
     child.once("error", (error) => reject(new Error(`can't start ${binary} (run "make build" first): ${error.message}`)));
     child.once("exit", (code, signal) => resolve(signal ?? code));
