@@ -45,6 +45,5 @@ report: build ## Write the report of RUN again
 compare: build ## Compare run directories: make compare A=dir B=dir
 	$(C2M) compare $(A) $(B)
 
-conformance: build ## Third-party clients against the server (needs Node.js and npm)
-	npm --prefix conformance ci --no-audit --no-fund
-	npm --prefix conformance test
+conformance: build ## Clients and suites that others wrote, against server and load client; PART=name for one of them
+	conformance/run $(PART)
