@@ -42,7 +42,7 @@ const SESSIONS_MAX: usize = 1024;
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest request body in bytes: as many messages as one may hold, of the largest size.
 fn body_bytes_max(shared: &Shared) -> usize {
-    (longpoll::MESSAGES_MAX * shared.config.max_message_bytes).min(16 * 1024 * 1024)
+    (longpoll::MAX_MESSAGES * shared.config.max_message_bytes).min(16 * 1024 * 1024)
 }
 
 const SESSION_HEADER: &str = "x-phoenix-longpoll-token";

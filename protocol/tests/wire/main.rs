@@ -3,6 +3,7 @@
 mod frame_oracle;
 mod frame_rules;
 mod handshake;
+mod longpoll;
 mod phoenix;
 mod phoenix_golden;
 mod stamp;
