@@ -117,7 +117,7 @@ fn rooms_other_than_the_lobby_refuse_and_the_socket_stays() {
     client.ask(JOIN, &[JOINED]);
 }
 
-/// Protocol point 39.
+/// Protocol point 39; C06.
 #[test]
 fn a_second_join_of_a_topic_replaces_the_first() {
     let server = TestServer::default();

@@ -70,6 +70,7 @@ fn the_two_serializers_get_the_same_payload_in_their_own_form() {
     old.expect(&[r#"{"event":"new:msg","payload":{"user":"a","body":"\u00e9"},"ref":null,"topic":"rooms:lobby"}"#]);
 }
 
+/// C13.
 #[test]
 fn a_client_that_does_not_read_is_dropped_at_its_bound_and_delays_no_one() {
     let server = TestServer::start(Config { send_buffer_bytes: 4096, queue_frames: 16, ..config() });

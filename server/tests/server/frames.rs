@@ -44,7 +44,7 @@ fn many_messages_at_once_are_answered_in_order() {
     assert_eq!(server.running().stats().errors, []);
 }
 
-/// Protocol point 57.
+/// Protocol point 57; C10.
 #[test]
 fn a_message_may_come_byte_by_byte_in_fragments_with_a_ping_between() {
     let server = TestServer::default();
@@ -74,7 +74,7 @@ fn a_close_is_answered_with_its_code() {
     server.wait_for("gone, and no error", |stats| stats.connections == 0 && stats.errors.is_empty());
 }
 
-/// Protocol points 19, 24, 31 and 60.
+/// Protocol points 19, 24, 31 and 60; C07, C10, C11.
 #[test]
 fn malformed_input_ends_that_connection_only() {
     let server = TestServer::start(Config { max_message_bytes: 1000, ..config() });
@@ -107,6 +107,7 @@ fn malformed_input_ends_that_connection_only() {
     server.wait_for("only the witness stays", |stats| stats.connections == 1 && stats.joined == 1);
 }
 
+/// C07.
 #[test]
 fn a_message_of_a_megabyte_of_brackets_is_refused_by_its_size() {
     let server = TestServer::default();

@@ -11,7 +11,7 @@ fn numbers(text: &str) -> Vec<u32> {
     let mut found: Vec<u32> = Vec::new();
     let mut is_range = false;
     for word in text.split_whitespace() {
-        match word.trim_end_matches(':').parse::<u32>() {
+        match word.trim_end_matches([':', ';']).parse::<u32>() {
             Ok(number) if is_range => found.extend(found.last().map_or(number, |last| last + 1)..=number),
             Ok(number) => found.push(number),
             Err(_) if word == "to" || word == "and" => {}

@@ -11,7 +11,7 @@ use crate::common::{
 
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// Protocol points 9 and 10.
+/// Protocol points 9 and 10; C07.
 #[test]
 fn the_version_parameter_picks_the_serializer_or_refuses() {
     let server = TestServer::default();
@@ -29,7 +29,7 @@ fn the_version_parameter_picks_the_serializer_or_refuses() {
     server.wait_for("refusals counted", |stats| count(stats, "http_refused", 403) == 6 && stats.upgraded == 5);
 }
 
-/// Protocol point 5.
+/// Protocol point 5; C12.
 #[test]
 fn only_allowed_origins_pass() {
     let allow_origins = vec!["http://bench.local".parse().expect("an origin")];
@@ -47,7 +47,7 @@ fn only_allowed_origins_pass() {
     }
 }
 
-/// Protocol points 12 and 15.
+/// Protocol points 12 and 15; C11, C12: none offered that is spoken here is 101 without one.
 #[test]
 fn the_phoenix_subprotocol_is_chosen_when_offered_and_extensions_never() {
     let server = TestServer::default();
