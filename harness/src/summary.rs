@@ -4,6 +4,7 @@
 //! point `failed`, and never falls back to figures of the ramp.
 
 use c2m_schema::SCHEMA_VERSION;
+use c2m_schema::control::AgentStats;
 use c2m_schema::histogram::Recorder;
 use c2m_schema::rooms::Rooms;
 use c2m_schema::rows::{BroadcastRow, ErrorRow, LatencyRow, PointRow, Status};
@@ -33,7 +34,8 @@ pub struct Rows {
 }
 
 /// Metrics of agents in `latency.csv`, in this order.
-const METRICS: [&str; 7] = ["connect", "upgrade", "join", "arrival_lag", "heartbeat", "heartbeat_lag", "publish_lag"];
+const METRICS: [&str; 8] =
+    ["connect", "upgrade", "join", "arrival_lag", "heartbeat", "heartbeat_lag", "publish_lag", "reconnect"];
 
 /// Derives the rows. `begin_ns` is the begin of the run on the monotonic clock, which all times are counted from.
 pub fn rows(e: &Experiment, raw: &Raw, begin_ns: u64) -> Rows {
@@ -44,10 +46,16 @@ pub fn rows(e: &Experiment, raw: &Raw, begin_ns: u64) -> Rows {
     let metrics: Vec<(&str, Recorder)> = METRICS.iter().filter_map(|m| Some((*m, metric(raw, m)?))).collect();
     arrival(&mut point, raw, &metrics);
     let rooms = raw.point.room_plan(e, 0).map(Rooms::new);
-    let row = |b: &ledger::Merged| b.row(&raw.point, rooms.as_ref(), raw.repetition, begin_ns);
+    let row = |b: &ledger::Merged| BroadcastRow {
+        lost_away: e.clients.reconnect.then_some(b.lost_away),
+        ..b.row(&raw.point, rooms.as_ref(), raw.repetition, begin_ns)
+    };
     let broadcasts: Vec<BroadcastRow> = merged.iter().map(row).collect();
     if raw.broadcasts.is_some() {
         ledger::totals(&mut point, &merged, raw);
+    }
+    if e.clients.reconnect && raw.start_ns.is_some() {
+        returns(&mut point, raw, &broadcasts);
     }
     point.loadgen_saturated = saturated(&Lags {
         arrival_p99_ns: quantile(&metrics, "arrival_lag", 0.99),
@@ -55,7 +63,7 @@ pub fn rows(e: &Experiment, raw: &Raw, begin_ns: u64) -> Rows {
         publish_max_ns: point.publish_lag_max_ns,
         interval_ns: raw.broadcasts.as_ref().map(|b| b.interval_ns),
     });
-    let errors = errors(raw);
+    let errors = errors(e, raw);
     (point.status, point.reason) = outcome(e, raw, &point, &merged, &errors);
     let mut latency = Vec::new();
     for (name, recorder) in &metrics {
@@ -96,9 +104,11 @@ fn counters(row: &mut PointRow, raw: &Raw, begin_ns: u64) {
     row.upgraded = Some(raw.sum(|a| a.upgraded));
     row.joined = Some(raw.sum(|a| a.joined));
     // The clients of an agent that was lost went with it.
-    let gone: u64 = raw.agents.iter().filter(|a| a.lost.is_some()).map(|a| a.stats.live).sum();
-    row.live_at_end = Some(raw.sum(|a| a.live) - gone);
-    row.dropped = Some(raw.sum(|a| a.dropped) + gone);
+    let gone = |of: fn(&AgentStats) -> u64| -> u64 {
+        raw.agents.iter().filter(|a| a.lost.is_some()).map(|a| of(&a.stats)).sum()
+    };
+    row.live_at_end = Some(raw.sum(|a| a.live) - gone(|a| a.live));
+    row.dropped = Some(raw.sum(|a| a.dropped) + gone(|a| a.live + a.reconnecting));
     if raw.point.slow_clients.is_some() {
         row.slow_clients = Some(raw.sum(|a| a.slow));
         row.slow_dropped = Some(raw.sum(|a| a.slow_dropped));
@@ -107,6 +117,18 @@ fn counters(row: &mut PointRow, raw: &Raw, begin_ns: u64) {
         row.observed = Some(raw.agents.iter().filter_map(|a| a.summary.as_ref()).map(|s| s.observed).sum());
         row.observed_mismatch =
             Some(raw.agents.iter().filter_map(|a| a.summary.as_ref()).map(|s| s.observed_mismatch).sum());
+    }
+}
+
+/// The columns of clients that come back.
+fn returns(row: &mut PointRow, raw: &Raw, broadcasts: &[BroadcastRow]) {
+    let refused = |a: &AgentStats| a.errors.iter().filter(|e| e.kind == "reconnect_refused").map(|e| e.count).sum();
+    let living = raw.agents.iter().filter(|a| a.lost.is_none());
+    row.reconnects = Some(raw.sum(|a| a.reconnects));
+    row.reconnecting_at_end = Some(living.map(|a| a.stats.reconnecting).sum());
+    row.reconnect_refused = Some(raw.sum(refused));
+    if !broadcasts.is_empty() {
+        row.deliveries_lost_away = broadcasts.iter().map(|b| b.lost_away).sum();
     }
 }
 
@@ -160,7 +182,7 @@ fn buckets(rows: &mut Vec<LatencyRow>, raw: &Raw, metric: &str, sequence: Option
 }
 
 /// Failures of every side. An agent that was lost stands with the clients that went with it.
-fn errors(raw: &Raw) -> Vec<ErrorRow> {
+fn errors(e: &Experiment, raw: &Raw) -> Vec<ErrorRow> {
     let row = |side: &str, kind: &str, code: i64, count: u64| ErrorRow {
         point: raw.point.index,
         repetition: raw.repetition,
@@ -168,6 +190,7 @@ fn errors(raw: &Raw) -> Vec<ErrorRow> {
         kind: kind.to_owned(),
         code,
         count,
+        retried: (e.clients.reconnect && side != "server").then_some(false),
     };
     let mut rows = Vec::new();
     for e in raw.server_stats.iter().flat_map(|s| &s.errors) {
@@ -177,8 +200,10 @@ fn errors(raw: &Raw) -> Vec<ErrorRow> {
         let side = format!("agent-{i}");
         rows.extend(agent.stats.errors.iter().map(|e| row(&side, &e.kind, e.code, e.count)));
         if agent.lost.is_some() {
-            rows.push(row(&side, "agent_lost", 0, agent.stats.live));
+            rows.push(row(&side, "agent_lost", 0, agent.stats.live + agent.stats.reconnecting));
         }
+        let retried = agent.stats.retried.iter();
+        rows.extend(retried.map(|e| ErrorRow { retried: Some(true), ..row(&side, &e.kind, e.code, e.count) }));
     }
     rows
 }

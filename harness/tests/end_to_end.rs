@@ -79,7 +79,7 @@ fn assert_states_add_up(samples: &[SampleRow]) {
     let agents: Vec<_> = samples.iter().filter(|s| s.subject == Subject::Agent && s.attempted.is_some()).collect();
     assert!(!agents.is_empty(), "agents were sampled");
     for s in agents {
-        let parts = [s.pending, s.failed, s.live, s.dropped];
+        let parts = [s.pending, s.failed, s.live, s.dropped, s.reconnecting];
         assert_eq!(s.attempted, Some(parts.iter().map(|p| p.expect("measured")).sum()), "{s:?}");
     }
 }
@@ -194,6 +194,32 @@ fn a_stuck_reader_is_dropped_as_a_slow_consumer_and_the_others_get_everything() 
     };
     assert_eq!((count(0, "server", "slow_consumer"), count(1, "server", "slow_consumer")), (0, 1));
     assert_eq!(count(1, "agent-0", "reset"), 1, "{found:?}");
+    assert_states_add_up(&table::read(&dir).expect("samples.csv"));
+}
+
+/// C27: clients without heartbeats are closed as idle (1001) again and again, and come back each time.
+#[test]
+fn clients_that_reconnect_are_counted_once_and_what_they_missed_has_its_reason() {
+    let bench = Bench::new();
+    let text = small(50, 1000, 20)
+        .replace("[arrival]", "heartbeat_s = 0\nreconnect = true\n[server]\nidle_timeout_s = 1\n[arrival]")
+        .replace("interval_ms = 200", "interval_ms = 200\ndeadline_ms = 5000")
+        .replace("missing = 0\nduplicate = 0", "dropped = 50\nduplicate = 0");
+    let output = bench.c2m(&bench.experiment("returns", &text)).output().expect("c2m runs");
+    assert!(output.status.success(), "{}", errors(&output));
+    let dir = run_directory(&output);
+    let points: Vec<PointRow> = table::read(&dir).expect("points.csv");
+    let [point] = points.as_slice() else { panic!("one row: {points:?}") };
+    assert_eq!([point.attempted, point.joined, point.dropped], [Some(50), Some(50), Some(0)], "{point:?}");
+    assert_eq!(point.live_at_end.zip(point.reconnecting_at_end).map(|(live, away)| live + away), Some(50), "{point:?}");
+    assert!(point.reconnects > Some(0) && point.reconnect_refused == Some(0), "{point:?}");
+    assert!(point.deliveries_lost_away > Some(0), "{point:?}");
+    assert_eq!(point.deliveries_missing, point.deliveries_lost_away, "{point:?}");
+    let broadcasts: Vec<BroadcastRow> = table::read(&dir).expect("broadcasts.csv");
+    assert!(broadcasts.iter().all(|b| b.expected == 50 && b.lost_away == Some(b.missing)), "{broadcasts:?}");
+    let found: Vec<ErrorRow> = table::read(&dir).expect("errors.csv");
+    let closed = found.iter().find(|e| e.side == "agent-0" && e.kind == "closed" && e.code == 1001);
+    assert_eq!(closed.map(|e| (e.retried, Some(e.count) >= point.reconnects)), Some((Some(true), true)), "{found:?}");
     assert_states_add_up(&table::read(&dir).expect("samples.csv"));
 }
 

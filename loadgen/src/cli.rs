@@ -121,6 +121,10 @@ pub struct RunArgs {
     /// Clients that check every broadcast byte for byte
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub observers: u64,
+    /// Clients that lose their connection come back, with the waits of the official client and no faster than they arrive;
+    /// without, a drop is a drop
+    #[arg(long)]
+    pub reconnect: bool,
     /// Print the summary as one JSON object, with a row for every second
     #[arg(long)]
     pub json: bool,
@@ -175,6 +179,7 @@ impl RunArgs {
             file_tables: self.file_tables.map(FileTables::from),
             rooms: None,
             slow: None,
+            reconnect: self.reconnect,
         }
     }
 }
@@ -233,6 +238,8 @@ mod tests {
             (plan.source_ports, plan.publisher, plan.heartbeat_interval_ms),
             (Some((1024, 65535)), false, 30_000)
         );
+        assert!(!plan.reconnect, "a drop is a drop unless told otherwise");
+        assert!(run(&["--reconnect"]).unwrap().to_plan().reconnect);
     }
 
     #[test]

@@ -6,6 +6,9 @@
 //! exactly. Between two drains a broadcast's changes and latencies collect here; the histograms come from a pool and go
 //! back to it, so memory follows the broadcasts in flight and not their number.
 //!
+//! A client that leaves to come back stays expected meanwhile: each broadcast that is due then is lost to it, which is
+//! counted at once, as is what it had not got when it left.
+//!
 //! With many rooms a client is owed the broadcasts of its own room. Its [`Seen`] then counts in ranks: the how-manieth of
 //! its room a broadcast is. In one room that is the sequence itself.
 
@@ -85,6 +88,21 @@ impl Seen {
         sequence < self.next && self.bits() >> (self.next - 1 - sequence).min(WINDOW - 1) & 1 == 1
     }
 
+    /// The client leaves when `due` broadcasts were due. It is owed nothing until it is back.
+    fn leave(&mut self, due: u32) {
+        if due > self.next {
+            self.move_window(due);
+        }
+        self.gap = self.has_gap(due);
+        self.owed_from = u32::MAX;
+    }
+
+    /// The client is back, when `due` broadcasts were due.
+    fn come_back(&mut self, due: u32) {
+        self.gap |= due > self.next;
+        self.owed_from = due;
+    }
+
     /// Whether a broadcast before `due` that the client is owed has not come.
     fn has_gap(&self, due: u32) -> bool {
         let begin = self.next.saturating_sub(WINDOW).max(self.owed_from);
@@ -127,6 +145,8 @@ pub struct Delta {
     pub unexpected: u64,
     /// Clients dropped before they received it.
     pub lost_by_drop: u64,
+    /// Clients that left before they received it, or were away when it was due.
+    pub lost_away: u64,
     /// First delivery.
     pub first_ns: Option<u64>,
     /// Last delivery.
@@ -146,6 +166,8 @@ struct Entry {
 struct Room {
     /// Its clients joined now.
     live: u64,
+    /// Its clients on their way back.
+    away: u64,
     /// Its broadcasts due so far.
     due: u32,
     /// Sequence of each of its broadcasts, by rank.
@@ -161,7 +183,11 @@ struct Spread {
 }
 
 impl Spread {
-    fn new(rooms_of_broadcasts: &[u32], rooms_of_live: impl Iterator<Item = u32>) -> Self {
+    fn new(
+        rooms_of_broadcasts: &[u32],
+        rooms_of_live: impl Iterator<Item = u32>,
+        rooms_of_away: impl Iterator<Item = u32>,
+    ) -> Self {
         let mut spread = Self::default();
         for (&number, sequence) in rooms_of_broadcasts.iter().zip(0..) {
             let room = spread.rooms.entry(number).or_default();
@@ -171,6 +197,11 @@ impl Spread {
         for number in rooms_of_live {
             if let Some(room) = spread.rooms.get_mut(&number) {
                 room.live += 1;
+            }
+        }
+        for number in rooms_of_away {
+            if let Some(room) = spread.rooms.get_mut(&number) {
+                room.away += 1;
             }
         }
         spread
@@ -185,6 +216,8 @@ pub struct Ledger {
     spread: Option<Spread>,
     /// Clients joined now.
     live: u64,
+    /// Clients on their way back.
+    away: u64,
     /// Broadcasts due so far.
     due: u32,
     /// Broadcasts past their deadline so far.
@@ -214,14 +247,16 @@ impl Ledger {
         self.update_next_change();
     }
 
-    /// As [`Self::begin`], with many rooms: the room of each broadcast, and of each client that is joined now.
+    /// As [`Self::begin`], with many rooms: the room of each broadcast, and of each client that is joined or on its way
+    /// back now.
     pub fn begin_rooms(
         &mut self,
         plan: BroadcastPlan,
         rooms_of_broadcasts: &[u32],
         rooms_of_live: impl Iterator<Item = u32>,
+        rooms_of_away: impl Iterator<Item = u32>,
     ) {
-        self.spread = Some(Spread::new(rooms_of_broadcasts, rooms_of_live));
+        self.spread = Some(Spread::new(rooms_of_broadcasts, rooms_of_live, rooms_of_away));
         self.begin(plan);
     }
 
@@ -258,22 +293,74 @@ impl Ledger {
     pub fn drop_client(&mut self, seen: &Seen, room: u32, now_ns: u64) {
         self.advance(now_ns);
         self.live -= 1;
+        if let Some(room) = self.room_mut(room) {
+            room.live -= 1;
+        }
+        self.lose(seen, room, |delta| &mut delta.lost_by_drop);
+    }
+
+    /// A joined client of `room` is lost and will come back.
+    pub fn leave(&mut self, seen: &mut Seen, room: u32, now_ns: u64) {
+        self.advance(now_ns);
+        self.live -= 1;
+        self.away += 1;
+        if let Some(room) = self.room_mut(room) {
+            room.live -= 1;
+            room.away += 1;
+        }
+        self.lose(seen, room, |delta| &mut delta.lost_away);
+        seen.leave(self.due_in(room));
+    }
+
+    /// A client that left is joined again.
+    pub fn come_back(&mut self, seen: &mut Seen, room: u32, now_ns: u64) {
+        self.give_up(room, now_ns);
+        self.live += 1;
+        if let Some(room) = self.room_mut(room) {
+            room.live += 1;
+        }
+        seen.come_back(self.due_in(room));
+    }
+
+    /// A client that left does not come back: from now on it is not expected.
+    pub fn give_up(&mut self, room: u32, now_ns: u64) {
+        self.advance(now_ns);
+        self.away -= 1;
+        if let Some(room) = self.room_mut(room) {
+            room.away -= 1;
+        }
+    }
+
+    /// Counts what a client is owed and has not got, of broadcasts that are open.
+    fn lose(&mut self, seen: &Seen, room: u32, count: impl Fn(&mut Delta) -> &mut u64) {
         let begin = seen.next.saturating_sub(WINDOW).max(seen.owed_from);
         let Self { spread, open, changed, closed, due, .. } = self;
         let mut lose = |sequence: u32| {
             if let Some(at) = sequence.checked_sub(*closed) {
-                open[at as usize].delta.lost_by_drop += 1;
+                *count(&mut open[at as usize].delta) += 1;
                 *changed = true;
             }
         };
         match spread {
             None => (begin.max(*closed)..*due).filter(|&sequence| !seen.has(sequence)).for_each(lose),
             Some(spread) => {
-                let Some(room) = spread.rooms.get_mut(&room) else { return };
-                room.live -= 1;
+                let Some(room) = spread.rooms.get(&room) else { return };
                 let lacking = (begin..room.due).filter(|&rank| !seen.has(rank));
                 lacking.for_each(|rank| lose(room.sequences[rank as usize]));
             }
+        }
+    }
+
+    /// The account of a room; none where there is one room, or the plan does not speak to this one.
+    fn room_mut(&mut self, room: u32) -> Option<&mut Room> {
+        self.spread.as_mut()?.rooms.get_mut(&room)
+    }
+
+    /// Broadcasts to a room that have been due.
+    fn due_in(&self, room: u32) -> u32 {
+        match &self.spread {
+            None => self.due,
+            Some(spread) => spread.rooms.get(&room).map_or(0, |room| room.due),
         }
     }
 
@@ -366,15 +453,16 @@ impl Ledger {
 
     fn open_to(&mut self, due: u32) {
         while self.due < due {
-            let expected = match &mut self.spread {
-                None => self.live,
+            let (live, lost_away) = match &mut self.spread {
+                None => (self.live, self.away),
                 Some(spread) => {
                     let room = spread.rooms.entry(spread.places[self.due as usize].0).or_default();
                     room.due += 1;
-                    room.live
+                    (room.live, room.away)
                 }
             };
-            let delta = Delta { opened: true, expected, ..Delta::default() };
+            let expected = live + lost_away;
+            let delta = Delta { opened: true, expected, lost_away, ..Delta::default() };
             self.open.push_back(Entry { delta, expected, ..Entry::default() });
             self.due += 1;
             (self.changed, self.urgent) = (true, true);
@@ -421,11 +509,7 @@ impl Ledger {
 
     /// Whether a joined client of `room` lacks a broadcast that it is owed and that is due.
     pub fn has_gap(&self, seen: &Seen, room: u32) -> bool {
-        let due = match &self.spread {
-            None => self.due,
-            Some(spread) => spread.rooms.get(&room).map_or(0, |room| room.due),
-        };
-        seen.has_gap(due)
+        seen.has_gap(self.due_in(room))
     }
 }
 

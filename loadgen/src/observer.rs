@@ -20,8 +20,11 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::agent::Shared;
 use crate::ledger::{Ledger, Seen};
+use crate::reconnect::{self, Next, Wait};
+use crate::sources::Slot;
 use crate::stats::{Board, Counters, Final, Kind, Latencies};
 use crate::target::Answer;
+use crate::wire;
 use crate::worker::{BAD_MESSAGE, Command, ConnectError, NO_STATUS, bound};
 
 /// Between publications of counters and ledger.
@@ -33,14 +36,25 @@ const CLOSE_WAIT: Duration = Duration::from_secs(2);
 type Failure = (Kind, i64);
 type Socket = WebSocketStream<TcpStream>;
 
+/// Where an observer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    /// Not joined yet, or gone.
+    #[default]
+    Out,
+    Joined,
+    /// It was joined, and is on its way back.
+    Away,
+}
+
 /// What all observers share, on their one thread.
 #[derive(Default)]
 struct Account {
     counters: Counters,
     latencies: Latencies,
     ledger: Ledger,
-    /// What each observer has got, and whether it is joined.
-    observers: Vec<(Seen, bool)>,
+    /// What each observer has got, and where it is.
+    observers: Vec<(Seen, Place)>,
     lag_max_ns: u64,
     foreign: u64,
     observed: u64,
@@ -64,7 +78,7 @@ pub(crate) fn run(
     commands: mpsc::UnboundedReceiver<Command>,
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let observers = vec![(Seen::default(), false); count as usize];
+    let observers = vec![(Seen::default(), Place::Out); count as usize];
     let account = Rc::new(RefCell::new(Account { ledger: Ledger::new(), observers, ..Account::default() }));
     let tasks = tokio::task::LocalSet::new();
     let (phase, phases) = watch::channel(Phase::Waiting);
@@ -79,6 +93,8 @@ pub(crate) fn run(
             due_ns: 0,
             answered: 0,
             heard_ns: 0,
+            slot: None,
+            tries: Tries::default(),
         };
         observers.push(tasks.spawn_local(observer.live()));
     }
@@ -113,9 +129,12 @@ async fn command(
                 let mut account = account.borrow_mut();
                 account.latencies.begin_measure();
                 account.ledger.advance(monotonic_ns());
-                let joined = (first..).zip(&account.observers).filter(|(_, (_, is_joined))| *is_joined);
-                let rooms: Vec<u32> = joined.map(|(index, _)| shared.target.room_of(index)).collect();
-                shared.begin_ledger(&mut account.ledger, plan, rooms.into_iter());
+                let rooms_of = |place: Place| -> Vec<u32> {
+                    let there = (first..).zip(&account.observers).filter(|(_, (_, at))| *at == place);
+                    there.map(|(index, _)| shared.target.room_of(index)).collect()
+                };
+                let (live, away) = (rooms_of(Place::Joined), rooms_of(Place::Away));
+                shared.begin_ledger(&mut account.ledger, plan, live.into_iter(), away.into_iter());
             }
             Ok(Some(Command::Freeze(to))) => finish(shared, board, &mut account.borrow_mut(), first, &to),
             Ok(Some(Command::Close { .. }) | None) => {
@@ -137,7 +156,7 @@ fn publish(shared: &Shared, board: &Board, account: &mut Account) {
 
 fn finish(shared: &Shared, board: &Board, account: &mut Account, first: u64, to: &Sender<Final>) {
     publish(shared, board, account);
-    let joined = (first..).zip(&account.observers).filter(|(_, (_, is_joined))| *is_joined);
+    let joined = (first..).zip(&account.observers).filter(|(_, (_, place))| *place == Place::Joined);
     let has_gap = |index: u64, seen: &Seen| account.ledger.has_gap(seen, shared.target.room_of(index));
     let known = Final {
         counters: account.counters.clone(),
@@ -152,6 +171,14 @@ fn finish(shared: &Shared, board: &Board, account: &mut Account, first: u64, to:
     let _ = to.send(known);
 }
 
+/// Tries to come back since the last success, and when the client was lost.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tries {
+    connects: u32,
+    joins: u32,
+    lost_ns: u64,
+}
+
 struct Observer {
     shared: Arc<Shared>,
     account: Rc<RefCell<Account>>,
@@ -164,6 +191,9 @@ struct Observer {
     answered: u64,
     /// When a ping or pong came last, which shows that the server lives (C09).
     heard_ns: u64,
+    /// Source of its connection, or of the one before.
+    slot: Option<Slot>,
+    tries: Tries,
 }
 
 impl Observer {
@@ -180,18 +210,51 @@ impl Observer {
             account.latencies.arrival_lag.record(lag_ns);
             account.lag_max_ns = account.lag_max_ns.max(lag_ns);
         });
-        let ended = match self.connect().await {
-            Ok(mut socket) => match self.join(&mut socket).await {
-                Ok(()) => self.stay(&mut socket).await.map(|()| socket),
-                Err(failure) => Err(failure),
-            },
-            Err(failure) => Err(failure),
-        };
-        match ended {
-            Ok(mut socket) => {
-                let _ = timeout(CLOSE_WAIT, socket.close(None)).await;
+        loop {
+            let wait = match self.be_connected().await {
+                Ok(mut socket) => {
+                    let _ = timeout(CLOSE_WAIT, socket.close(None)).await;
+                    return;
+                }
+                Err((kind, code)) => self.lose(kind, code),
+            };
+            let Some(wait) = wait else { return };
+            if self.closes_before_turn(wait, start_ns).await {
+                return;
             }
-            Err((kind, code)) => self.lose(kind, code),
+        }
+    }
+
+    /// One connection, from its connect to its loss, or to the end of the run.
+    async fn be_connected(&mut self) -> Result<Socket, Failure> {
+        (self.answered, self.heard_ns) = (0, 0);
+        let mut socket = self.connect().await?;
+        self.join(&mut socket).await?;
+        self.stay(&mut socket).await?;
+        Ok(socket)
+    }
+
+    /// Waits for the next try, and tells whether the end came first. Where the official client would join again on a
+    /// connection that stands, an observer makes a new one.
+    async fn closes_before_turn(&mut self, wait: Wait, start_ns: u64) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let Some(reconnect) = &shared.reconnect else { return true };
+        let tries = match wait {
+            Wait::Reconnect => &mut self.tries.connects,
+            Wait::Rejoin => &mut self.tries.joins,
+        };
+        *tries += 1;
+        let random = wire::mix(shared.seed ^ wire::mix(self.index) ^ monotonic_ns());
+        let free_ns = start_ns.saturating_add(reconnect.free_after_ns);
+        let mut due_ns = (monotonic_ns() + wait.ns(*tries, random)).max(free_ns);
+        loop {
+            if self.closes_within(until(due_ns)).await {
+                return true;
+            }
+            match reconnect.pace.take(monotonic_ns()) {
+                Ok(()) => return false,
+                Err(until_ns) => due_ns = until_ns,
+            }
         }
     }
 
@@ -211,29 +274,37 @@ impl Observer {
         timeout(wait, self.phases.wait_for(|phase| *phase == Phase::Closing)).await.is_ok()
     }
 
-    async fn connect(&self) -> Result<Socket, Failure> {
+    async fn connect(&mut self) -> Result<Socket, Failure> {
         let timing = self.shared.timing;
         let connect = timeout(Duration::from_nanos(timing.connect_timeout_ns), self.connect_tcp()).await;
         let stream = connect.map_err(|_| (Kind::ConnectTimeout, 0))??;
-        self.with(|account| {
-            account.counters.tcp_connected += 1;
-            account.latencies.connect.record_span(self.due_ns, monotonic_ns());
-        });
+        let is_first = self.place() == Place::Out;
+        if is_first {
+            self.with(|account| {
+                account.counters.tcp_connected += 1;
+                account.latencies.connect.record_span(self.due_ns, monotonic_ns());
+            });
+        }
         let target = &self.shared.target;
         let url = format!("ws://{}{}", target.host, target.path_and_query);
         let upgrade = timeout(Duration::from_nanos(timing.upgrade_timeout_ns), client_async(url, stream)).await;
         let (socket, _) = upgrade.map_err(|_| (Kind::UpgradeTimeout, 0))?.map_err(|error| upgrade_failure(&error))?;
-        self.with(|account| {
-            account.counters.upgraded += 1;
-            account.latencies.upgrade.record_span(self.due_ns, monotonic_ns());
-        });
+        if is_first {
+            self.with(|account| {
+                account.counters.upgraded += 1;
+                account.latencies.upgrade.record_span(self.due_ns, monotonic_ns());
+            });
+        }
+        self.tries.connects = 0;
         Ok(socket)
     }
 
-    async fn connect_tcp(&self) -> Result<TcpStream, Failure> {
+    async fn connect_tcp(&mut self) -> Result<TcpStream, Failure> {
+        // Its former connection is over.
+        self.slot.take().into_iter().for_each(|slot| self.shared.sources.give_back(slot));
         loop {
             let busy = rustix::io::Errno::ADDRNOTAVAIL.raw_os_error();
-            let (_, source) = self.shared.sources.take().ok_or((Kind::Connect, i64::from(busy)))?;
+            let (slot, source) = self.shared.sources.take().ok_or((Kind::Connect, i64::from(busy)))?;
             let socket = match bound(source) {
                 Ok(socket) => socket,
                 Err(ConnectError::SourceBusy) => continue,
@@ -241,9 +312,15 @@ impl Observer {
             };
             let socket = tokio::net::TcpSocket::from_std_stream(socket.into());
             match socket.connect(self.shared.target.address).await {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => {
+                    self.slot = Some(slot);
+                    return Ok(stream);
+                }
                 Err(error) if error.raw_os_error() == Some(busy) => {}
-                Err(error) => return Err((Kind::Connect, errno_of(&error))),
+                Err(error) => {
+                    self.shared.sources.give_back(slot);
+                    return Err((Kind::Connect, errno_of(&error)));
+                }
             }
         }
     }
@@ -278,8 +355,11 @@ impl Observer {
                         }
                         return Ok(Some(ok));
                     }
-                    Answer::Ended if self.is_joined() => return Err((Kind::ChannelClosed, 0)),
-                    Answer::Ended => return Err((Kind::JoinRejected, 0)),
+                    Answer::Ended { by_error } if self.is_joined() => {
+                        let rejoins = by_error && self.shared.reconnect.is_some();
+                        return Err((if rejoins { Kind::ChannelError } else { Kind::ChannelClosed }, 0));
+                    }
+                    Answer::Ended { .. } => return Err((Kind::JoinRejected, 0)),
                     Answer::Topic { room, payload } => self.check(room, payload, now),
                     // The join has ref 1.
                     Answer::Heartbeat { number } => self.heartbeat_answered(u64::from(number).saturating_sub(1)),
@@ -297,23 +377,33 @@ impl Observer {
         Ok(None)
     }
 
-    fn joined(&self, now: u64) {
+    fn joined(&mut self, now: u64) {
         self.with(|account| {
-            let (seen, is_joined) = &mut account.observers[self.at];
+            let (seen, place) = &mut account.observers[self.at];
+            if std::mem::replace(place, Place::Joined) == Place::Away {
+                account.ledger.come_back(seen, self.room(), now);
+                account.counters.come_back();
+                account.latencies.reconnect.record_span(self.tries.lost_ns, now);
+                return;
+            }
             account.ledger.join(seen, self.room(), now);
-            *is_joined = true;
             account.counters.joined += 1;
             account.counters.live += 1;
             account.latencies.join.record_span(self.due_ns, now);
         });
+        self.tries.joins = 0;
     }
 
     fn room(&self) -> u32 {
         self.shared.target.room_of(self.index)
     }
 
-    fn is_joined(&self) -> bool {
+    fn place(&self) -> Place {
         self.with(|account| account.observers[self.at].1)
+    }
+
+    fn is_joined(&self) -> bool {
+        self.place() == Place::Joined
     }
 
     fn heartbeat_answered(&mut self, number: u64) {
@@ -336,8 +426,9 @@ impl Observer {
         account.observed += 1;
         account.mismatch += u64::from(published != payload.as_bytes());
         account.counters.deliveries += 1;
-        if account.ledger.is_of_room(stamp.sequence, room) {
-            let seen = &mut account.observers[self.at].0;
+        let (seen, place) = &mut account.observers[self.at];
+        // One that is away is expected as such, and can't receive any more.
+        if account.ledger.is_of_room(stamp.sequence, room) && *place != Place::Away {
             account.ledger.deliver(seen, self.room(), stamp.sequence, stamp.sent_ns, now);
         } else {
             account.ledger.stray(stamp.sequence, now);
@@ -411,17 +502,41 @@ impl Observer {
         }
     }
 
-    fn lose(&self, kind: Kind, code: i64) {
-        let now = monotonic_ns();
-        self.with(|account| {
-            let (seen, is_joined) = &mut account.observers[self.at];
-            if std::mem::take(is_joined) {
-                account.ledger.drop_client(seen, self.room(), now);
-                account.counters.lose(kind, code);
-            } else {
-                account.counters.fail(kind, code);
+    /// Counts a loss or a failure. Gives what is to be waited for before the next try; none when there is none.
+    fn lose(&mut self, kind: Kind, code: i64) -> Option<Wait> {
+        let (now, room, place) = (monotonic_ns(), self.room(), self.place());
+        let comes_back = self.shared.reconnect.is_some() && place != Place::Out;
+        let next = if comes_back { reconnect::next(kind, code) } else { Next::Over };
+        let account = &mut *self.account.borrow_mut();
+        let (counters, ledger) = (&mut account.counters, &mut account.ledger);
+        let (seen, to) = &mut account.observers[self.at];
+        match (next, place) {
+            (Next::Reconnect | Next::Rejoin, Place::Joined) => {
+                ledger.leave(seen, room, now);
+                counters.leave(kind, code);
+                (*to, self.tries.lost_ns) = (Place::Away, now);
             }
-        });
+            (Next::Reconnect | Next::Rejoin, _) => counters.retry(kind, code),
+            (Next::Refused | Next::Over, Place::Away) => {
+                ledger.give_up(room, now);
+                match next {
+                    Next::Refused => counters.refuse(code),
+                    _ => counters.lose_away(kind, code),
+                }
+                *to = Place::Out;
+            }
+            (_, Place::Joined) => {
+                ledger.drop_client(seen, room, now);
+                counters.lose(kind, code);
+                *to = Place::Out;
+            }
+            (_, Place::Out) => counters.fail(kind, code),
+        }
+        match next {
+            Next::Reconnect => Some(Wait::Reconnect),
+            Next::Rejoin => Some(Wait::Rejoin),
+            Next::Refused | Next::Over => None,
+        }
     }
 }
 

@@ -65,15 +65,26 @@ impl ArrivalSchedule {
         self.planned.is_finite().then(|| self.planned.round() as u64)
     }
 
+    /// The lowest rate from the phase of client `index` on; pauses aside, in which nobody arrives.
+    pub fn slowest_rate_after(&self, index: u64) -> f64 {
+        let phases = &self.segments[self.segment_of(index)..];
+        let rates = phases.iter().map(|segment| segment.rate_per_s).filter(|&rate| rate > 0.0);
+        // The last phase has a rate, or there would be no schedule.
+        rates.fold(f64::INFINITY, f64::min)
+    }
+
     /// When client `index` is due, in nanoseconds after the start.
     pub fn due_offset_ns(&self, index: u64) -> u64 {
-        let index = index as f64;
-        // The first segment begins at 0, so there is always one. A segment without arrivals begins where the next does,
-        // which is therefore found instead.
-        let after = self.segments.partition_point(|segment| segment.first <= index);
-        let segment = self.segments[after - 1];
-        let seconds = segment.begin_s + (index - segment.first) / segment.rate_per_s;
+        let segment = self.segments[self.segment_of(index)];
+        let seconds = segment.begin_s + (index as f64 - segment.first) / segment.rate_per_s;
         (seconds * NS_PER_S).round() as u64
+    }
+
+    /// The first segment begins at 0, so there is always one. A segment without arrivals begins where the next does, which
+    /// is therefore found instead.
+    fn segment_of(&self, index: u64) -> usize {
+        let index = index as f64;
+        self.segments.partition_point(|segment| segment.first <= index) - 1
     }
 }
 

@@ -176,13 +176,13 @@ impl<'a> Controller<'a> {
             }
             let live = self.agent.live();
             self.live_peak = self.live_peak.max(live);
-            self.step(live, is_measured);
+            self.step(is_measured);
             thread::sleep(TICK);
         }
     }
 
     /// Goes on to the next phase when this one is over.
-    fn step(&mut self, live: u64, is_measured: bool) {
+    fn step(&mut self, is_measured: bool) {
         let now = monotonic_ns();
         match self.phase {
             Phase::Ramp if self.agent.is_settled() => {
@@ -191,7 +191,7 @@ impl<'a> Controller<'a> {
             }
             Phase::Settle if now >= self.until_ns => {
                 // Without clients there is nothing to measure or hold.
-                match (live, self.args.broadcasts) {
+                match (self.agent.held(), self.args.broadcasts) {
                     (0, _) => self.phase = Phase::Drain,
                     (_, 0) => self.enter(Phase::Hold, now, self.args.hold_s),
                     _ => self.measure(now),
@@ -228,8 +228,13 @@ impl<'a> Controller<'a> {
 
     fn row(&mut self, stats: AgentStats) {
         let second = self.seconds(stats.at_ns);
+        let returns = if self.args.reconnect {
+            format!(", {} reconnecting, {} reconnects", stats.reconnecting, stats.reconnects)
+        } else {
+            String::new()
+        };
         eprintln!(
-            "{second:7.1} s {:?}: {} attempted, {} tcp, {} upgraded, {} joined, {} live, {} failed, {} dropped",
+            "{second:7.1} s {:?}: {} attempted, {} tcp, {} upgraded, {} joined, {} live, {} failed, {} dropped{returns}",
             self.phase,
             stats.attempted,
             stats.tcp_connected,

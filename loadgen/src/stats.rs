@@ -46,6 +46,10 @@ pub enum Kind {
     ProtocolError,
     /// `phx_close` or `phx_error` for the client's join.
     ChannelClosed,
+    /// `phx_error` for the join of a client that joins again.
+    ChannelError,
+    /// A client that came back was refused for good; code HTTP status.
+    ReconnectRefused,
 }
 
 impl Kind {
@@ -70,11 +74,14 @@ impl Kind {
             Self::HeartbeatTimeout => "heartbeat_timeout",
             Self::ProtocolError => "protocol_error",
             Self::ChannelClosed => "channel_closed",
+            Self::ChannelError => "channel_error",
+            Self::ReconnectRefused => "reconnect_refused",
         }
     }
 }
 
-/// Counters of one thread. Pending clients follow: `attempted - failed - live - dropped`.
+/// Counters of one thread. Pending clients follow: `attempted - failed - live - dropped - reconnecting`. A client counts
+/// once in `attempted`, `tcp_connected`, `upgraded` and `joined`, however often it comes back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Clients whose connect was begun.
@@ -87,9 +94,9 @@ pub struct Counters {
     pub joined: u64,
     /// Clients joined now.
     pub live: u64,
-    /// Clients that failed before they were joined.
+    /// Clients that failed before they were joined, or were refused when they came back.
     pub failed: u64,
-    /// Clients lost after they were joined.
+    /// Clients lost for good after they were joined.
     pub dropped: u64,
     /// Broadcast deliveries received, whatever the ledger makes of them.
     pub deliveries: u64,
@@ -107,12 +114,18 @@ pub struct Counters {
     pub slow: u64,
     /// Those of them that were lost, of `dropped`.
     pub slow_dropped: u64,
+    /// Clients that were joined and are on their way back.
+    pub reconnecting: u64,
+    /// How often a client was joined again.
+    pub reconnects: u64,
+    /// Losses that clients came back from, and failed tries that are made again, by kind and code.
+    pub retried: BTreeMap<(Kind, i64), u64>,
 }
 
 impl Counters {
     /// Clients between the begin of their connect and their join.
     pub fn pending(&self) -> u64 {
-        self.attempted - self.failed - self.live - self.dropped
+        self.attempted - self.failed - self.live - self.dropped - self.reconnecting
     }
 
     /// A client that had not been joined failed.
@@ -126,6 +139,38 @@ impl Counters {
         self.live -= 1;
         self.dropped += 1;
         *self.errors.entry((kind, code)).or_default() += 1;
+    }
+
+    /// A joined client was lost and will come back.
+    pub fn leave(&mut self, kind: Kind, code: i64) {
+        self.live -= 1;
+        self.reconnecting += 1;
+        self.retry(kind, code);
+    }
+
+    /// A client on its way back failed and will try again.
+    pub fn retry(&mut self, kind: Kind, code: i64) {
+        *self.retried.entry((kind, code)).or_default() += 1;
+    }
+
+    /// A client is joined again.
+    pub fn come_back(&mut self) {
+        self.reconnecting -= 1;
+        self.live += 1;
+        self.reconnects += 1;
+    }
+
+    /// A client on its way back was refused for good.
+    pub fn refuse(&mut self, code: i64) {
+        self.reconnecting -= 1;
+        self.fail(Kind::ReconnectRefused, code);
+    }
+
+    /// A client on its way back was ended in order.
+    pub fn lose_away(&mut self, kind: Kind, code: i64) {
+        self.reconnecting -= 1;
+        self.live += 1;
+        self.lose(kind, code);
     }
 
     /// Adds the counters of another thread.
@@ -144,14 +189,20 @@ impl Counters {
         self.bytes_out += other.bytes_out;
         self.slow += other.slow;
         self.slow_dropped += other.slow_dropped;
+        self.reconnecting += other.reconnecting;
+        self.reconnects += other.reconnects;
         for (&error, count) in &other.errors {
             *self.errors.entry(error).or_default() += count;
+        }
+        for (&error, count) in &other.retried {
+            *self.retried.entry(error).or_default() += count;
         }
     }
 
     /// The control line's form.
     pub fn to_stats(&self, at_ns: u64, lag_max_ns: u64) -> AgentStats {
-        let error = |(&(kind, code), &count)| ErrorCount { kind: Kind::name(kind).to_owned(), code, count };
+        let error =
+            |(&(kind, code), &count): (&(Kind, i64), &u64)| ErrorCount { kind: kind.name().to_owned(), code, count };
         AgentStats {
             at_ns,
             attempted: self.attempted,
@@ -171,6 +222,9 @@ impl Counters {
             errors: self.errors.iter().map(error).collect(),
             slow: self.slow,
             slow_dropped: self.slow_dropped,
+            reconnecting: self.reconnecting,
+            reconnects: self.reconnects,
+            retried: self.retried.iter().map(error).collect(),
         }
     }
 }
@@ -194,6 +248,8 @@ pub struct Latencies {
     pub heartbeat_lag: Recorder,
     /// Broadcast's due time to its sending.
     pub publish_lag: Recorder,
+    /// A loss to the answer of the join after it.
+    pub reconnect: Recorder,
 }
 
 impl Latencies {
@@ -211,7 +267,7 @@ impl Latencies {
     }
 
     /// Every distribution by its metric's name.
-    pub fn named(&self) -> [(&'static str, &Recorder); 8] {
+    pub fn named(&self) -> [(&'static str, &Recorder); 9] {
         [
             ("connect", &self.connect),
             ("upgrade", &self.upgrade),
@@ -221,10 +277,11 @@ impl Latencies {
             ("heartbeat_ramp", &self.heartbeat_ramp),
             ("heartbeat_lag", &self.heartbeat_lag),
             ("publish_lag", &self.publish_lag),
+            ("reconnect", &self.reconnect),
         ]
     }
 
-    fn named_mut(&mut self) -> [(&'static str, &mut Recorder); 8] {
+    fn named_mut(&mut self) -> [(&'static str, &mut Recorder); 9] {
         [
             ("connect", &mut self.connect),
             ("upgrade", &mut self.upgrade),
@@ -234,6 +291,7 @@ impl Latencies {
             ("heartbeat_ramp", &mut self.heartbeat_ramp),
             ("heartbeat_lag", &mut self.heartbeat_lag),
             ("publish_lag", &mut self.publish_lag),
+            ("reconnect", &mut self.reconnect),
         ]
     }
 }
@@ -314,6 +372,32 @@ mod tests {
         assert_eq!(stats.attempted, stats.pending + stats.failed + stats.live + stats.dropped);
         let errors: Vec<_> = stats.errors.iter().map(|error| (error.kind.as_str(), error.code, error.count)).collect();
         assert_eq!(errors, [("http_refused", 403, 4), ("closed", 1000, 2)]);
+    }
+
+    /// C27: a client is in one state at any time, and a reconnect is no attempt.
+    #[test]
+    fn a_client_on_its_way_back_has_a_state_of_its_own() {
+        let mut counters = Counters { attempted: 5, joined: 5, live: 5, ..Counters::default() };
+        let states = |counters: &Counters| {
+            let stats = counters.to_stats(0, 0);
+            let parts = stats.pending + stats.failed + stats.live + stats.dropped + stats.reconnecting;
+            assert_eq!((stats.attempted, stats.joined, parts), (5, 5, 5));
+            [stats.live, stats.reconnecting, stats.reconnects, stats.failed, stats.dropped]
+        };
+        (0..4).for_each(|_| counters.leave(Kind::Closed, 1012));
+        counters.retry(Kind::Connect, 111);
+        assert_eq!(states(&counters), [1, 4, 0, 0, 0]);
+        counters.come_back();
+        assert_eq!(states(&counters), [2, 3, 1, 0, 0]);
+        counters.refuse(403);
+        assert_eq!(states(&counters), [2, 2, 1, 1, 0]);
+        counters.lose_away(Kind::JoinClosed, 1000);
+        assert_eq!(states(&counters), [2, 1, 1, 1, 1]);
+        let stats = counters.to_stats(0, 0);
+        let told = |list: &[ErrorCount]| list.iter().map(|e| format!("{} {} {}", e.kind, e.code, e.count)).collect();
+        let (errors, retried): (Vec<String>, Vec<String>) = (told(&stats.errors), told(&stats.retried));
+        assert_eq!(errors, ["join_closed 1000 1", "reconnect_refused 403 1"]);
+        assert_eq!(retried, ["connect 111 1", "closed 1012 4"]);
     }
 
     #[test]

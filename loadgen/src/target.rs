@@ -156,7 +156,10 @@ pub enum Answer<'a> {
         payload: &'a str,
     },
     /// The channel of our join ended.
-    Ended,
+    Ended {
+        /// By `phx_error`, after which the official client joins again.
+        by_error: bool,
+    },
     /// Nothing that matters here: other topics, and the end of another join (its `join_ref` tells, C06).
     Other,
 }
@@ -186,7 +189,8 @@ impl Target {
             event::CLOSE | event::ERROR => {
                 // Version 1 has no join_ref; there the ref names the join.
                 let ended = if message.join_ref.is_null() { &message.reference } else { &message.join_ref };
-                if ended.is_null() || ended.as_json() == JOIN_REF { Answer::Ended } else { Answer::Other }
+                let is_ours = ended.is_null() || ended.as_json() == JOIN_REF;
+                if is_ours { Answer::Ended { by_error: message.event == event::ERROR } } else { Answer::Other }
             }
             _ => Answer::Topic { room, payload },
         })
@@ -218,6 +222,7 @@ mod tests {
             file_tables: None,
             rooms: None,
             slow: None,
+            reconnect: false,
         }
     }
 
@@ -263,15 +268,16 @@ mod tests {
     fn only_the_end_of_our_own_join_ends_a_client() {
         let v2 = Target::new(&plan("ws://127.0.0.1/", "2.0.0")).unwrap();
         let read = |text| v2.read(0, text).unwrap();
-        assert_eq!(read(r#"["1","1","rooms:lobby","phx_close",{}]"#), Answer::Ended);
-        assert_eq!(read(r#"["1","1","rooms:lobby","phx_error",{"reason":"channel_crash"}]"#), Answer::Ended);
+        assert_eq!(read(r#"["1","1","rooms:lobby","phx_close",{}]"#), Answer::Ended { by_error: false });
+        let crash = r#"["1","1","rooms:lobby","phx_error",{"reason":"channel_crash"}]"#;
+        assert_eq!(read(crash), Answer::Ended { by_error: true });
         assert_eq!(read(r#"["0","0","rooms:lobby","phx_close",{}]"#), Answer::Other);
         assert_eq!(read(r#"["1","1","rooms:other","phx_close",{}]"#), Answer::Other);
         let v1 = Target::new(&plan("ws://127.0.0.1/", "1.0.0")).unwrap();
         let close = |reference: &str| {
             format!(r#"{{"topic":"rooms:lobby","event":"phx_close","payload":{{}},"ref":{reference}}}"#)
         };
-        assert_eq!(v1.read(0, &close("\"1\"")).unwrap(), Answer::Ended);
+        assert_eq!(v1.read(0, &close("\"1\"")).unwrap(), Answer::Ended { by_error: false });
         assert_eq!(v1.read(0, &close("\"9\"")).unwrap(), Answer::Other);
     }
 

@@ -29,7 +29,7 @@ pub struct Case<'a> {
 /// The conclusion.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
-    /// Every client joined and stayed, and nothing is missing or double.
+    /// Every client joined and stayed, or came back, and nothing is missing or double.
     pub ok: bool,
     /// Sentences; the likely side first.
     pub reasons: Vec<String>,
@@ -48,6 +48,9 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     if stats.pending > 0 {
         reasons.push(format!("{} clients were undecided when the run ended", stats.pending));
     }
+    if stats.reconnecting > 0 {
+        reasons.push(format!("{} clients were still on their way back when the run ended", stats.reconnecting));
+    }
     if stats.attempted < case.clients {
         reasons.push(format!("{} clients never began to connect", case.clients - stats.attempted));
     }
@@ -57,7 +60,11 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     }
     let ok = reasons.is_empty() && stats.live == case.clients;
     if ok {
-        reasons.push(format!("all {} clients joined and stayed; no delivery is missing or double", case.clients));
+        let stayed = match stats.reconnects {
+            0 => "stayed".to_owned(),
+            reconnects => format!("are joined at the end, after {reconnects} reconnects"),
+        };
+        reasons.push(format!("all {} clients joined and {stayed}; no delivery is missing or double", case.clients));
     }
     if let Some(lag_ns) = case.arrival_lag_p99_ns.filter(|&lag_ns| lag_ns > ARRIVAL_LAG_MAX_NS) {
         reasons.push(format!(
@@ -116,6 +123,9 @@ fn explain(kind: &str, code: i64, count: u64, stats: &AgentStats) -> String {
     if is(Kind::HttpRefused) {
         return format!("the server refused {count} upgrades ({meaning})");
     }
+    if is(Kind::ReconnectRefused) {
+        return format!("the server refused {count} clients that came back ({meaning})");
+    }
     if is(Kind::JoinRejected) {
         return format!("the server refused {count} joins");
     }
@@ -129,7 +139,7 @@ fn explain(kind: &str, code: i64, count: u64, stats: &AgentStats) -> String {
 /// What a code of a kind means: errno name, HTTP status or close code.
 pub fn describe(kind: &str, code: i64) -> String {
     match (kind, code) {
-        ("http_refused", _) => format!("HTTP {code}"),
+        ("http_refused" | "reconnect_refused", _) => format!("HTTP {code}"),
         (_, 0) => String::new(),
         (_, 1000..) => format!("close code {code}"),
         _ => errno_name(code).map_or_else(|| format!("errno {code}"), |name| format!("{name}, errno {code}")),
@@ -194,6 +204,17 @@ mod tests {
         assert!(!judge(&Case { is_complete: false, ..case(&stats) }).ok);
         let late = judge(&Case { arrival_lag_p99_ns: Some(200_000_000), ..case(&stats) });
         assert!(late.ok && late.reasons[1].contains("could not keep the arrival schedule (p99 200 ms late)"));
+    }
+
+    #[test]
+    fn with_reconnects_it_is_ok_when_everyone_is_back() {
+        let stats = AgentStats { attempted: 500, joined: 500, live: 500, reconnects: 500, ..AgentStats::default() };
+        let verdict = judge(&case(&stats));
+        assert!(verdict.ok && verdict.reasons[0].contains("after 500 reconnects"), "{verdict:?}");
+        let verdict = judge(&case(&AgentStats { live: 499, reconnecting: 1, ..stats }));
+        assert!(!verdict.ok && verdict.reasons[0].contains("1 clients were still on their way back"), "{verdict:?}");
+        let refused = judge(&case(&failed("reconnect_refused", 403, 10, 490)));
+        assert!(refused.reasons[0].contains("refused 10 clients that came back (HTTP 403)"), "{refused:?}");
     }
 
     /// C02: the limit of the other side is named as such.

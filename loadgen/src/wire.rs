@@ -1,7 +1,7 @@
 //! Nonces and masks: arbitrary, repeatable numbers, no secrets. Stateless but for [`Masks`], which a thread owns.
 
 /// `SplitMix64`, one step: a well-mixed number for every `state`.
-fn mix(state: u64) -> u64 {
+pub(crate) fn mix(state: u64) -> u64 {
     let z = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -1,121 +1,17 @@
 //! The `agent` verb as a harness sees it: lines in, lines out, exit statuses.
 
+#[path = "support/agent.rs"]
+mod agent;
 mod support;
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
 
+use agent::{Agent, plan, prepare};
 use c2m_host::clock::monotonic_ns;
 use c2m_schema::CONTROL_PROTOCOL;
-use c2m_schema::control::{
-    AgentCommand, AgentEvent, AgentPlan, AgentStats, AgentSummary, ArrivalPhase, BroadcastPlan, FileTables, write_line,
-};
-use support::{broadcast, is, joined, next, reply, say, serve, url};
-
-/// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_mins(1);
-
-struct Agent {
-    child: Child,
-    input: Option<ChildStdin>,
-    lines: Receiver<String>,
-}
-
-impl Agent {
-    fn spawn() -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_c2m-loadgen"))
-            .arg("agent")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("c2m-loadgen starts");
-        let (to, lines) = channel();
-        let output = BufReader::new(child.stdout.take().expect("piped"));
-        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
-        let input = child.stdin.take();
-        Self { child, input, lines }
-    }
-
-    /// Spawned, and greetings exchanged.
-    fn greeted() -> Self {
-        let mut agent = Self::spawn();
-        assert!(matches!(agent.next(), AgentEvent::Hello { protocol: CONTROL_PROTOCOL, .. }));
-        agent.say(&AgentCommand::Hello { protocol: CONTROL_PROTOCOL });
-        agent
-    }
-
-    fn say(&mut self, command: &AgentCommand) {
-        write_line(self.input.as_mut().expect("not closed"), command).expect("the agent reads");
-    }
-
-    fn next(&mut self) -> AgentEvent {
-        let line = self.lines.recv_timeout(PATIENCE).expect("a line in time");
-        let event = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        if let AgentEvent::Stats(AgentStats { attempted, pending, failed, live, dropped, .. }) = &event {
-            assert_eq!(*attempted, pending + failed + live + dropped, "{line}");
-        }
-        event
-    }
-
-    /// Skips to the first event that `wanted` takes.
-    fn until<T>(&mut self, wanted: impl Fn(AgentEvent) -> Option<T>) -> T {
-        loop {
-            if let Some(found) = wanted(self.next()) {
-                return found;
-            }
-        }
-    }
-
-    fn failure(&mut self) -> String {
-        self.until(|event| match event {
-            AgentEvent::Failed { reason } => Some(reason),
-            _ => None,
-        })
-    }
-
-    fn summary(&mut self) -> AgentSummary {
-        self.until(|event| match event {
-            AgentEvent::Summary(summary) => Some(summary),
-            _ => None,
-        })
-    }
-
-    /// The exit status, after whatever it still says.
-    fn exit(mut self) -> Option<i32> {
-        while self.lines.recv_timeout(PATIENCE).is_ok() {}
-        self.child.wait().expect("a child").code()
-    }
-}
-
-fn plan(server: SocketAddr, clients: u64) -> AgentPlan {
-    AgentPlan {
-        url: url(server),
-        topic: "rooms:lobby".to_owned(),
-        serializer: "2.0.0".to_owned(),
-        clients,
-        observers: 2,
-        publisher: true,
-        arrival: vec![ArrivalPhase { seconds: None, rate_per_s: 500.0 }],
-        heartbeat_interval_ms: 500,
-        heartbeat_timeout_ms: 30_000,
-        connect_timeout_ms: 30_000,
-        upgrade_timeout_ms: 30_000,
-        join_timeout_ms: 30_000,
-        sources: Vec::new(),
-        source_ports: None,
-        workers: 3,
-        file_tables: Some(FileTables::Private),
-        rooms: None,
-        slow: None,
-    }
-}
-
-fn prepare(plan: AgentPlan) -> AgentCommand {
-    AgentCommand::Prepare(Box::new(plan))
-}
+use c2m_schema::control::{AgentCommand, AgentEvent, AgentPlan, BroadcastPlan, FileTables};
+use support::{broadcast, is, joined, next, reply, say, serve};
 
 /// A room that does everything right.
 fn serve_room() -> SocketAddr {

@@ -169,6 +169,10 @@ pub struct AgentPlan {
     /// Some of the clients read slowly or never.
     #[serde(default)]
     pub slow: Option<SlowPlan>,
+    /// Whether a joined client whose connection or channel is lost comes back, as the official client does. Excludes
+    /// `slow`.
+    #[serde(default)]
+    pub reconnect: bool,
 }
 
 /// Clients that read slowly or never once they are joined. They are spread evenly over those that neither publish nor
@@ -264,7 +268,8 @@ pub struct AgentPrepared {
     pub warnings: Vec<String>,
 }
 
-/// Counters of an agent. On every line `attempted = pending + failed + live + dropped`.
+/// Counters of an agent. On every line `attempted = pending + failed + live + dropped + reconnecting`. A client counts
+/// once in `attempted`, `tcp_connected`, `upgraded` and `joined`, however often it comes back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentStats {
     /// When, on the agent's monotonic clock.
@@ -281,9 +286,9 @@ pub struct AgentStats {
     pub joined: u64,
     /// Clients joined now (gauge).
     pub live: u64,
-    /// Clients that failed before they were joined.
+    /// Clients that failed before they were joined, or were refused when they came back.
     pub failed: u64,
-    /// Clients lost after they were joined.
+    /// Clients lost for good after they were joined.
     pub dropped: u64,
     /// Broadcast deliveries received.
     pub deliveries: u64,
@@ -305,6 +310,16 @@ pub struct AgentStats {
     /// Those of them that were lost, of `dropped`.
     #[serde(default)]
     pub slow_dropped: u64,
+    /// Clients that were joined, lost their connection or channel and are on their way back (gauge).
+    #[serde(default)]
+    pub reconnecting: u64,
+    /// How often a client was joined again.
+    #[serde(default)]
+    pub reconnects: u64,
+    /// What clients that come back ran into, by kind and code: losses that they came back from, and tries that failed
+    /// and were made again. None of it is in `errors`.
+    #[serde(default)]
+    pub retried: Vec<ErrorCount>,
 }
 
 /// One agent's account of one broadcast.
@@ -318,7 +333,7 @@ pub struct BroadcastLedger {
     pub sent_ns: Option<u64>,
     /// When the server's reply to the push came; only from the agent that publishes.
     pub replied_ns: Option<u64>,
-    /// This agent's clients that were joined at the due time.
+    /// This agent's clients that were joined at the due time, and those that were on their way back then.
     pub expected: u64,
     /// Of those, how many received it.
     pub received: u64,
@@ -339,6 +354,10 @@ pub struct BroadcastLedger {
     pub from_due: HistogramWire,
     /// Delivery latency from the send time: not corrected for a publisher that was late.
     pub from_sent: HistogramWire,
+    /// Expected clients that lost their connection before they received it, or were on their way back when it was due;
+    /// part of `expected - received`.
+    #[serde(default)]
+    pub lost_away: u64,
 }
 
 /// An agent's last line.
@@ -349,7 +368,8 @@ pub struct AgentSummary {
     /// Every broadcast's ledger.
     pub broadcasts: Vec<BroadcastLedger>,
     /// Distributions by metric: `connect`, `upgrade`, `join` (from the arrival's due time), `arrival_lag` (due to
-    /// begin), `heartbeat` (from its due time), `heartbeat_lag`, `publish_lag`.
+    /// begin), `heartbeat` (from its due time), `heartbeat_lag`, `publish_lag`, `reconnect` (from a loss to the ok reply
+    /// of the join after it).
     pub latency: Vec<(String, HistogramWire)>,
     /// Deliveries the observers checked byte for byte.
     pub observed: u64,

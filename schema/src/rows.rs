@@ -177,6 +177,14 @@ pub struct PointRow {
     pub slow_dropped: Option<u64>,
     /// Σ over broadcasts of the copies received by clients that were not to get one.
     pub deliveries_unexpected: Option<u64>,
+    /// How often a client was joined again; this and the next three are empty where clients don't reconnect.
+    pub reconnects: Option<u64>,
+    /// Clients still on their way back at the end.
+    pub reconnecting_at_end: Option<u64>,
+    /// Clients that were refused when they came back (HTTP 4xx), which is final.
+    pub reconnect_refused: Option<u64>,
+    /// Σ over broadcasts of the copies missed by clients whose connection was lost, and who came back or still try.
+    pub deliveries_lost_away: Option<u64>,
 }
 
 /// What a row of `samples.csv` is about.
@@ -221,7 +229,7 @@ pub struct SampleRow {
     pub cpu_system_ns: Option<u64>,
     /// Threads of the process; of the host: of all processes.
     pub threads: Option<u64>,
-    /// Agent: clients whose connect was begun. The identity `attempted = pending + failed + live + dropped` holds.
+    /// Agent: clients whose connect was begun. `attempted = pending + failed + live + dropped + reconnecting` holds.
     pub attempted: Option<u64>,
     /// Agent: clients between connect and join.
     pub pending: Option<u64>,
@@ -233,9 +241,9 @@ pub struct SampleRow {
     pub joined: Option<u64>,
     /// Agent: joined now.
     pub live: Option<u64>,
-    /// Agent: failed before joined.
+    /// Agent: failed before joined, or refused when they came back.
     pub failed: Option<u64>,
-    /// Agent: lost after joined.
+    /// Agent: lost for good after joined.
     pub dropped: Option<u64>,
     /// Server: open sockets.
     pub connections: Option<u64>,
@@ -287,6 +295,10 @@ pub struct SampleRow {
     pub syn_retransmits: Option<u64>,
     /// Server, agent: when it read the counters in this row itself, nanoseconds since the run began.
     pub counters_ns: Option<u64>,
+    /// Agent: were joined, lost their connection or channel, and are on their way back.
+    pub reconnecting: Option<u64>,
+    /// Agent: how often a client was joined again.
+    pub reconnects: Option<u64>,
 }
 
 /// `cores.csv`: one row per (second, core), cumulative since boot.
@@ -335,7 +347,7 @@ pub struct BroadcastRow {
     pub last_ns: Option<u64>,
     /// Payload.
     pub payload_bytes: u64,
-    /// Clients joined at the due time.
+    /// Clients joined at the due time, and those on their way back.
     pub expected: u64,
     /// First copies received by them.
     pub received: u64,
@@ -369,6 +381,9 @@ pub struct BroadcastRow {
     pub negative: u64,
     /// The room it went to; empty when all clients are in one topic.
     pub room: Option<u64>,
+    /// Part of `missing`: expected clients that lost their connection first, or were on their way back at the due time;
+    /// empty where clients don't reconnect.
+    pub lost_away: Option<u64>,
 }
 
 /// `latency.csv`: recorded histogram buckets.
@@ -379,7 +394,7 @@ pub struct LatencyRow {
     /// Repetition.
     pub repetition: u32,
     /// `connect`, `upgrade`, `join`, `arrival_lag`, `heartbeat`, `heartbeat_lag`, `publish_lag`, `delivery`,
-    /// `delivery_uncorrected`.
+    /// `delivery_uncorrected`, `reconnect`.
     pub metric: String,
     /// Broadcast sequence, where the metric is of one broadcast.
     pub sequence: Option<u32>,
@@ -404,6 +419,9 @@ pub struct ErrorRow {
     pub code: i64,
     /// How often.
     pub count: u64,
+    /// Whether clients came back from it or tried again, so that it is in neither `failed` nor `dropped`; empty where
+    /// clients don't reconnect, and of servers.
+    pub retried: Option<bool>,
 }
 
 /// `floor.csv`: what bare sockets did on this machine, beside the repetition that ran next to it.

@@ -213,6 +213,10 @@ fn slow(e: &Experiment) -> Result<(), OutOfRange> {
         let problem = "rooms and slow exclude each other: a client that does not read could be the one that speaks";
         return out("clients.slow", problem, "leave one of them out");
     }
+    if e.clients.reconnect {
+        let problem = "reconnect and slow exclude each other: slow clients are held until they are lost";
+        return out("clients.slow", problem, "leave one of them out");
+    }
     if slow.share.0.is_empty() {
         return out("clients.slow.share", "there is no share", "write one, or a list of them");
     }

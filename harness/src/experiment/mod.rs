@@ -139,6 +139,10 @@ pub struct Clients {
     /// Some of the clients read slowly or never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow: Option<Slow>,
+    /// Whether clients that lose their connection come back, as the official client does; where they don't, a drop is a
+    /// drop.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reconnect: bool,
 }
 
 /// `clients.rooms`: topics `bench:0`, `bench:1`, … of which each client joins one.
@@ -385,7 +389,8 @@ pub struct Expect {
     /// Clients that must have joined: a number, or `"all"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub joined: Option<Joined>,
-    /// Most clients that may be lost after they had joined, slow ones aside.
+    /// Most clients that may be lost after they had joined, slow ones aside. One that came back is not lost; one that was
+    /// refused or is still on its way at the end is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped: Option<u64>,
     /// Most deliveries that may be missing.

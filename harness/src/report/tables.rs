@@ -169,7 +169,8 @@ pub(super) fn errors(run: &RunDir) -> Markup {
         } }
         tbody { @for e in &rows { tr {
             td { (count(run.point(e.point, e.repetition).map(|p| p.clients_target))) }
-            td { (e.repetition + 1) } td.text { (e.side) } td.text { (e.kind) } td { (e.code) } td { (number::count(e.count)) }
+            td { (e.repetition + 1) } td.text { (e.side) } td.text { (e.kind) @if e.retried == Some(true) { " (came back or tried again)" } }
+            td { (e.code) } td { (number::count(e.count)) }
         } } }
     } }
     p.note { "The code is an errno, an HTTP status or a close code, as the kind says." } }

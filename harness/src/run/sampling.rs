@@ -205,6 +205,8 @@ impl Moment {
                 row.deliveries = Some(a.deliveries);
                 row.bytes_in = Some(a.bytes_in);
                 row.bytes_out = Some(a.bytes_out);
+                row.reconnecting = Some(a.reconnecting);
+                row.reconnects = Some(a.reconnects);
             }
             Subject::Host | Subject::Harness => {}
         }

@@ -32,6 +32,7 @@ pub fn agent_plans(e: &Experiment, point: &Point, address: &str) -> Vec<AgentPla
                 workers: e.agents.workers,
                 file_tables: e.agents.file_tables,
                 rooms: point.room_plan(e, i),
+                reconnect: e.clients.reconnect,
                 slow: e.clients.slow.as_ref().and_then(|slow| slow_plan(e, slow, point, i)),
             }
         })
@@ -98,6 +99,17 @@ mod tests {
         }
         observers.sort_unstable();
         assert_eq!(observers, [0, 1, 2, 3]);
+    }
+
+    /// C27: in a measuring run a drop is a drop.
+    #[test]
+    fn clients_reconnect_only_where_the_definition_says_so() {
+        let told = |more: &str| {
+            let text = format!("question = \"?\"\n[clients]\ncounts = [10]\n{more}[agents]\ncount = 2");
+            let e = parse("x.toml", "x", &text, &[]).unwrap();
+            agent_plans(&e, &points(&e)[0], "").iter().map(|plan| plan.reconnect).collect::<Vec<_>>()
+        };
+        assert_eq!((told(""), told("reconnect = true\n")), (vec![false, false], vec![true, true]));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub fn misses(expect: &Expect, row: &PointRow) -> Vec<String> {
     at_most(
         "dropped",
         number(expect.dropped),
-        number(row.dropped.map(|n| n - row.slow_dropped.unwrap_or(0))),
+        number(row.dropped.map(|n| n - row.slow_dropped.unwrap_or(0) + lost_on_the_way(row))),
         "clients",
     );
     // Without broadcasts nothing can be missing or come twice; with them an incomplete ledger has failed already.
@@ -61,6 +61,11 @@ pub fn misses(expect: &Expect, row: &PointRow) -> Vec<String> {
     misses
 }
 
+/// Clients that were lost and have not come back, of those that were to.
+fn lost_on_the_way(row: &PointRow) -> u64 {
+    row.reconnecting_at_end.unwrap_or(0) + row.reconnect_refused.unwrap_or(0)
+}
+
 fn round(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
@@ -74,7 +79,7 @@ const CONNTRACK_FULL_PERCENT: u64 = 95;
 pub(super) fn hints(raw: &Raw, row: &PointRow, errors: &[ErrorRow]) -> Vec<String> {
     let mut hints = Vec::new();
     let mut kinds: Vec<(String, u64)> = Vec::new();
-    for e in errors.iter().filter(|e| e.side != "server" && e.count > 0) {
+    for e in errors.iter().filter(|e| e.side != "server" && e.count > 0 && e.retried != Some(true)) {
         let name = if e.code == 0 { e.kind.clone() } else { format!("{} ({})", e.kind, e.code) };
         match kinds.iter_mut().find(|(k, _)| *k == name) {
             Some((_, n)) => *n += e.count,

@@ -25,6 +25,7 @@ pub(super) struct Merged {
     out_of_order: u64,
     unexpected: u64,
     lost_by_drop: u64,
+    pub lost_away: u64,
     pub from_due: Recorder,
     pub from_sent: Recorder,
     /// Agents that gave an account of it.
@@ -55,6 +56,7 @@ impl Merged {
             out_of_order: 0,
             unexpected: 0,
             lost_by_drop: 0,
+            lost_away: 0,
             from_due: Recorder::new(),
             from_sent: Recorder::new(),
             agents: 0,
@@ -73,6 +75,7 @@ impl Merged {
         self.out_of_order += l.out_of_order;
         self.unexpected += l.unexpected;
         self.lost_by_drop += l.lost_by_drop;
+        self.lost_away += l.lost_away;
         // A histogram that can't be read was refused when its line came.
         if let (Ok(due), Ok(sent)) = (l.from_due.to_recorder(), l.from_sent.to_recorder()) {
             self.from_due.merge(&due);
@@ -118,6 +121,7 @@ impl Merged {
             over_range: self.from_due.over_range(),
             negative: self.from_due.negative(),
             room: rooms.map(|rooms| u64::from(rooms.room_of_broadcast(self.sequence))),
+            lost_away: None,
         }
     }
 }

@@ -172,6 +172,7 @@ impl Actor {
                 out_of_order: 0,
                 unexpected: 0,
                 lost_by_drop: 0,
+                lost_away: 0,
                 first_ns: Some(due_ns + 1_000_000 + index as u64),
                 last_ns: Some(due_ns + 3_000_000 + index as u64),
                 from_due: from_due.to_wire(),

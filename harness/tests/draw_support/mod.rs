@@ -141,6 +141,7 @@ fn repetition_of(t: &mut Tables, made: &Made, point: u32, repetition: u32, count
             kind: "connect".into(),
             code: 99,
             count: count - live,
+            retried: None,
         };
         t.errors.push(row);
     }

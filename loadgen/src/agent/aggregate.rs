@@ -60,6 +60,7 @@ impl Account {
             out_of_order: self.sum.out_of_order,
             unexpected: self.sum.unexpected,
             lost_by_drop: self.sum.lost_by_drop,
+            lost_away: self.sum.lost_away,
             first_ns: self.sum.first_ns,
             last_ns: self.sum.last_ns,
             from_due,
@@ -77,6 +78,7 @@ impl Account {
         sum.out_of_order += delta.out_of_order;
         sum.unexpected += delta.unexpected;
         sum.lost_by_drop += delta.lost_by_drop;
+        sum.lost_away += delta.lost_away;
         sum.first_ns = [sum.first_ns, delta.first_ns].into_iter().flatten().min();
         sum.last_ns = sum.last_ns.max(delta.last_ns);
         if let Some(latency) = latency {

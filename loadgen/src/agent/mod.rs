@@ -220,6 +220,12 @@ impl Agent {
         self.counters().live
     }
 
+    /// Clients joined now, and those on their way back.
+    pub fn held(&self) -> u64 {
+        let counters = self.counters();
+        counters.live + counters.reconnecting
+    }
+
     /// Whether every client has arrived and is joined, failed or lost.
     pub fn is_settled(&self) -> bool {
         self.is_settled

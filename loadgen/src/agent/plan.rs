@@ -10,6 +10,7 @@ use c2m_schema::control::{AgentPlan, AgentPrepared, FileTables};
 
 use super::aggregate::Aggregate;
 use super::shared::{Shared, Timing};
+use crate::reconnect::Reconnect;
 use crate::schedule::{ArrivalSchedule, ScheduleError};
 use crate::slow::SlowClients;
 use crate::sources::{SourceError, SourceSpace};
@@ -87,7 +88,8 @@ impl Prepared {
         let seed = clock::unix_ns() ^ u64::from(std::process::id()) << 32;
         let (timing, aggregate) = (Timing::new(plan), Aggregate::new(ledgers));
         let slow = SlowClients::new(plan);
-        let shared = Shared { target, timing, schedule, sources, aggregate, seed, slow };
+        let reconnect = plan.reconnect.then(|| Reconnect::new(&schedule, plan.clients));
+        let shared = Shared { target, timing, schedule, sources, aggregate, seed, slow, reconnect };
         Ok(Self { shared, prepared, shortage })
     }
 }
@@ -128,6 +130,9 @@ fn check(plan: &AgentPlan) -> Result<(), PrepareError> {
         if plan.slow.is_some() {
             return fail(format_args!("rooms and slow clients exclude each other: a slow one could be the sender"));
         }
+    }
+    if plan.reconnect && plan.slow.is_some() {
+        return fail(format_args!("reconnect and slow clients exclude each other: those are held until they are lost"));
     }
     if plan.slow.is_some_and(|slow| slow.clients > plan.clients - special) {
         return fail(format_args!("more slow clients than there are beside {special} observers and publishers"));
@@ -175,6 +180,7 @@ mod tests {
             file_tables: None,
             rooms: None,
             slow: None,
+            reconnect: false,
         }
     }
 
@@ -217,6 +223,7 @@ mod tests {
         assert!(refused(AgentPlan { clients: 1, ..plan() }).contains("2 observers and publishers"));
         let slow = SlowPlan { clients: 99, bytes_per_s: 0 };
         assert!(refused(AgentPlan { slow: Some(slow), ..plan() }).contains("more slow clients"));
+        assert!(refused(AgentPlan { slow: Some(slow), reconnect: true, ..plan() }).contains("exclude each other"));
         let rooms = RoomPlan { count: 5, sizes: Sizes::Equal, clients: 100, observers: 1, agents: 1, agent: 0 };
         assert!(refused(AgentPlan { rooms: Some(rooms.clone()), ..plan() }).contains("publisher"));
         let alone = AgentPlan { publisher: false, ..plan() };

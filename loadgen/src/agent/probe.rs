@@ -128,7 +128,7 @@ impl Probe<'_> {
                 answer = match event {
                     Event::Text(text) => match target.read(CLIENT, text) {
                         Ok(Answer::Join { ok: true }) => Some(Ok(())),
-                        Ok(Answer::Join { ok: false } | Answer::Ended) => Some(Err("refused")),
+                        Ok(Answer::Join { ok: false } | Answer::Ended { .. }) => Some(Err("refused")),
                         Ok(_) => None,
                         Err(_) => Some(Err("answered with what is no channel message")),
                     },

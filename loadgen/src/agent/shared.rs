@@ -5,6 +5,7 @@ use c2m_schema::control::{AgentPlan, BroadcastPlan};
 
 use super::aggregate::Aggregate;
 use crate::ledger::Ledger;
+use crate::reconnect::Reconnect;
 use crate::schedule::ArrivalSchedule;
 use crate::slow::SlowClients;
 use crate::sources::SourceSpace;
@@ -23,22 +24,25 @@ pub(crate) struct Shared {
     /// Of nonces and masks.
     pub(crate) seed: u64,
     pub(crate) slow: SlowClients,
+    /// None: a loss is a loss.
+    pub(crate) reconnect: Option<Reconnect>,
 }
 
 impl Shared {
     /// Tells a thread's ledger the schedule, and with many rooms which of them each broadcast goes to and which its joined
-    /// clients are in.
+    /// clients, and those on their way back, are in.
     pub(crate) fn begin_ledger(
         &self,
         ledger: &mut Ledger,
         plan: BroadcastPlan,
         rooms_of_live: impl Iterator<Item = u32>,
+        rooms_of_away: impl Iterator<Item = u32>,
     ) {
         match &self.target.rooms {
             None => ledger.begin(plan),
             Some(rooms) => {
                 let broadcasts: Vec<u32> = (0..plan.count).map(|sequence| rooms.room_of_broadcast(sequence)).collect();
-                ledger.begin_rooms(plan, &broadcasts, rooms_of_live);
+                ledger.begin_rooms(plan, &broadcasts, rooms_of_live, rooms_of_away);
             }
         }
     }

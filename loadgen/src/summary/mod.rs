@@ -29,6 +29,8 @@ pub struct Summary {
     pub states: States,
     /// Failed and dropped clients by kind and code.
     pub errors: Vec<NamedError>,
+    /// Coming back, where clients do.
+    pub reconnect: Option<Returns>,
     /// Arrivals, in the ramp: latencies run from each client's due time.
     pub ramp: Ramp,
     /// Heartbeats, those of the ramp apart.
@@ -50,7 +52,7 @@ pub struct Summary {
 pub struct States {
     /// Clients whose connect was begun.
     pub attempted: u64,
-    /// Whose TCP connect completed.
+    /// Whose TCP connect completed; here and below each client once, however often it comes back.
     pub tcp_connected: u64,
     /// Whose upgrade completed.
     pub upgraded: u64,
@@ -62,10 +64,23 @@ pub struct States {
     pub live_at_end: u64,
     /// Undecided at the end.
     pub pending_at_end: u64,
-    /// Failed before they were joined.
+    /// Failed before they were joined, or refused when they came back.
     pub failed: u64,
-    /// Lost after.
+    /// Lost for good after.
     pub dropped: u64,
+    /// On their way back at the end.
+    pub reconnecting_at_end: u64,
+}
+
+/// Clients that came back.
+#[derive(Clone, Debug, Serialize)]
+pub struct Returns {
+    /// How often a client was joined again.
+    pub reconnects: u64,
+    /// Loss to the answer of the join after it.
+    pub latency: Spread,
+    /// Losses that clients came back from, and failed tries that were made again.
+    pub retried: Vec<NamedError>,
 }
 
 /// One way to fail.
@@ -125,6 +140,8 @@ pub struct Deliveries {
     pub missing: u64,
     /// Clients dropped before they received; part of `missing`.
     pub lost_by_drop: u64,
+    /// Clients lost before they received, or on their way back at the due time; part of `missing`.
+    pub lost_away: u64,
     /// Further copies.
     pub duplicate: u64,
     /// Received after a later one.
@@ -170,6 +187,8 @@ pub struct Broadcast {
     pub unexpected: u64,
     /// Lost with a dropped client.
     pub lost_by_drop: u64,
+    /// Lost to clients that come back.
+    pub lost_away: u64,
     /// Due time to the server's reply to the push.
     pub replied_ns: Option<u64>,
     /// Due time to the first delivery.
@@ -271,6 +290,11 @@ impl Summary {
             complete: seen.is_complete,
             states: States::new(stats, seen.live_peak),
             errors: stats.errors.iter().map(named).collect(),
+            reconnect: args.reconnect.then(|| Returns {
+                reconnects: stats.reconnects,
+                latency: metric("reconnect"),
+                retried: stats.retried.iter().map(named).collect(),
+            }),
             ramp,
             heartbeats: Heartbeats {
                 sent: stats.heartbeats,
@@ -304,6 +328,7 @@ impl States {
             pending_at_end: stats.pending,
             failed: stats.failed,
             dropped: stats.dropped,
+            reconnecting_at_end: stats.reconnecting,
         }
     }
 }
@@ -325,6 +350,7 @@ impl Deliveries {
             reach: (expected > 0).then(|| received as f64 / expected as f64),
             missing: expected - received,
             lost_by_drop: sum(|ledger| ledger.lost_by_drop),
+            lost_away: sum(|ledger| ledger.lost_away),
             duplicate: sum(|ledger| ledger.duplicate),
             out_of_order: sum(|ledger| ledger.out_of_order),
             unexpected: sum(|ledger| ledger.unexpected),
@@ -353,6 +379,7 @@ impl From<&BroadcastLedger> for Broadcast {
             out_of_order: ledger.out_of_order,
             unexpected: ledger.unexpected,
             lost_by_drop: ledger.lost_by_drop,
+            lost_away: ledger.lost_away,
             replied_ns: since_due(ledger.replied_ns),
             first_ns: since_due(ledger.first_ns),
             last_ns: since_due(ledger.last_ns),

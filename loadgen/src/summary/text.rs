@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use c2m_schema::histogram::Quantile;
 
-use super::{Deliveries, NamedError, Spread, Summary};
+use super::{Deliveries, NamedError, Returns, Spread, Summary};
 
 /// A duration for people.
 struct Time(u64);
@@ -64,6 +64,9 @@ impl Display for Summary {
         for NamedError { error, meaning } in &self.errors {
             writeln!(f, "    {:<16}{:>12}  {meaning}", error.kind, error.count)?;
         }
+        if let Some(reconnect) = &self.reconnect {
+            reconnect.fmt(f, states.reconnecting_at_end)?;
+        }
         let ramp = &self.ramp;
         writeln!(
             f,
@@ -85,6 +88,16 @@ impl Display for Summary {
     }
 }
 
+impl Returns {
+    fn fmt(&self, f: &mut Formatter<'_>, reconnecting: u64) -> fmt::Result {
+        writeln!(f, "\nreconnects: {}, {reconnecting} clients still on their way", self.reconnects)?;
+        for NamedError { error, meaning } in &self.retried {
+            writeln!(f, "    {:<16}{:>12}  {meaning}", error.kind, error.count)?;
+        }
+        writeln!(f, "  loss to join      {}", self.latency)
+    }
+}
+
 impl Display for Deliveries {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "\nbroadcasts: {} of {} sent", self.sent, self.planned)?;
@@ -92,8 +105,8 @@ impl Display for Deliveries {
         writeln!(f, "  expected {}, received {}, reach {reach}", self.expected, self.received)?;
         writeln!(
             f,
-            "  missing {} ({} lost by drops, {} came late), clients with gaps {}",
-            self.missing, self.lost_by_drop, self.late, self.clients_with_gaps
+            "  missing {} ({} lost by drops, {} while away, {} came late), clients with gaps {}",
+            self.missing, self.lost_by_drop, self.lost_away, self.late, self.clients_with_gaps
         )?;
         writeln!(
             f,

@@ -8,6 +8,7 @@ use mio::{Interest, Token};
 
 use super::client::{Client, State};
 use super::{Worker, slow, socket};
+use crate::sources::Slot;
 use crate::stats::Kind;
 
 /// Arrivals begun in one turn, so that a worker that is behind still serves its clients. More than a few at once, and what
@@ -51,34 +52,19 @@ impl Worker {
         }
     }
 
-    /// Connects from the next source that is not busy. The walk through busy ones ends: each is tried once.
+    /// The schedule becomes known.
+    pub(super) fn begin_arrivals(&mut self, start_ns: u64) {
+        self.start_ns = start_ns;
+        let free_after_ns = self.shared.reconnect.as_ref().map_or(u64::MAX, |reconnect| reconnect.free_after_ns);
+        self.returns.free_from_ns = start_ns.saturating_add(free_after_ns);
+    }
+
     fn begin_connect(&mut self, now: u64) {
         let at = self.clients.len();
-        let recv_buffer_bytes = self.is_slow(at).then_some(slow::RECV_BUFFER_BYTES);
-        let outcome = loop {
-            let Some((slot, source)) = self.shared.sources.take() else {
-                break Err(rustix::io::Errno::ADDRNOTAVAIL.raw_os_error());
-            };
-            match socket::begin_connect(source, self.shared.target.address, recv_buffer_bytes) {
-                Ok(socket) => break Ok((slot, socket)),
-                Err(socket::ConnectError::SourceBusy) => {}
-                Err(socket::ConnectError::Failed(errno)) => {
-                    self.shared.sources.give_back(slot);
-                    break Err(errno);
-                }
-            }
-        };
-        match outcome {
+        match self.open_socket(at) {
             Ok((slot, socket)) => {
-                let registered = self.register(&socket, at);
                 self.clients.push(Client::connecting(socket, slot));
-                self.connects.push(at, now);
-                match registered {
-                    Err(errno) => self.lose(at, Kind::Connect, i64::from(errno)),
-                    // Between namespaces and on loopback the handshake is over by now, and no event is needed.
-                    Ok(()) if self.try_upgrade(at) => {}
-                    Ok(()) => self.reregister(at, Interest::WRITABLE),
-                }
+                self.connecting(at, now);
             }
             Err(errno) => {
                 self.clients.push(Client::gone());
@@ -87,7 +73,37 @@ impl Worker {
         }
     }
 
-    fn register(&self, socket: &OwnedFd, at: usize) -> Result<(), i32> {
+    /// Begins to connect from the next source that is not busy. The walk through busy ones ends: each is tried once.
+    /// Errors: errno.
+    pub(super) fn open_socket(&self, at: usize) -> Result<(Slot, OwnedFd), i32> {
+        let recv_buffer_bytes = self.is_slow(at).then_some(slow::RECV_BUFFER_BYTES);
+        loop {
+            let busy = rustix::io::Errno::ADDRNOTAVAIL.raw_os_error();
+            let (slot, source) = self.shared.sources.take().ok_or(busy)?;
+            match socket::begin_connect(source, self.shared.target.address, recv_buffer_bytes) {
+                Ok(socket) => return Ok((slot, socket)),
+                Err(socket::ConnectError::SourceBusy) => {}
+                Err(socket::ConnectError::Failed(errno)) => {
+                    self.shared.sources.give_back(slot);
+                    return Err(errno);
+                }
+            }
+        }
+    }
+
+    /// A client's connect was begun.
+    pub(super) fn connecting(&mut self, at: usize, now: u64) {
+        self.connects.push(at, self.returns.connection(at), now);
+        match self.register(at) {
+            Err(errno) => self.lose(at, Kind::Connect, i64::from(errno)),
+            // Between namespaces and on loopback the handshake is over by now, and no event is needed.
+            Ok(()) if self.try_upgrade(at) => {}
+            Ok(()) => self.reregister(at, Interest::WRITABLE),
+        }
+    }
+
+    fn register(&self, at: usize) -> Result<(), i32> {
+        let Some(socket) = &self.clients[at].socket else { return Ok(()) };
         let mut source = SourceFd(&socket.as_raw_fd());
         let registered = self.poll.registry().register(&mut source, Token(at), Interest::READABLE);
         registered.map_err(|error| error.raw_os_error().unwrap_or(0))

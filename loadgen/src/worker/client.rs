@@ -7,13 +7,17 @@ use c2m_protocol::frame::Partial;
 use crate::ledger::Seen;
 use crate::sources::Slot;
 
-/// How far a client has come. It only ever moves on.
+/// How far a client has come. It only ever moves on, unless it comes back from a loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum State {
     Connecting,
     Upgrading,
     Joining,
     Joined,
+    /// Its channel was lost, and it will join again on the same connection.
+    Errored,
+    /// Its connection was lost, and it will connect again; it owns nothing until then.
+    Away,
     /// Failed or lost; it owns nothing any more.
     Gone,
 }

@@ -14,7 +14,7 @@ use crate::wire;
 impl Worker {
     /// Sends the upgrade request, which tells at the same time how the connect went. False: it is still under way.
     pub(super) fn try_upgrade(&mut self, at: usize) -> bool {
-        let nonce = wire::nonce(self.shared.seed, self.index(at));
+        let nonce = self.nonce(at);
         let target = &self.shared.target;
         handshake::write_client_request(&mut self.out, &target.host, &target.path_and_query, nonce, None);
         let out = std::mem::take(&mut self.out);
@@ -24,10 +24,12 @@ impl Worker {
             // What these say can only be said of a connection that stood.
             Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => {
                 let now = monotonic_ns();
-                self.counters.tcp_connected += 1;
-                self.latencies.connect.record_span(self.due_ns(at), now);
+                if !self.returns.is_away(at) {
+                    self.counters.tcp_connected += 1;
+                    self.latencies.connect.record_span(self.due_ns(at), now);
+                }
                 self.clients[at].state = State::Upgrading;
-                self.upgrades.push(at, now);
+                self.upgrades.push(at, self.returns.connection(at), now);
                 self.sent(at, &out, outcome);
             }
             Err(errno) => self.lose(at, Kind::Connect, i64::from(errno.raw_os_error())),
@@ -43,13 +45,19 @@ impl Worker {
             State::Upgrading => self.read_upgrade(at, bytes),
             // What was still read behind the answer to its join.
             State::Joined if self.is_slow(at) => {}
-            State::Joining | State::Joined => self.read_frames(at, bytes),
-            State::Connecting | State::Gone => {}
+            State::Joining | State::Joined | State::Errored => self.read_frames(at, bytes),
+            State::Connecting | State::Away | State::Gone => {}
         }
     }
 
+    /// A new one for each connection of each client.
+    fn nonce(&self, at: usize) -> [u8; 16] {
+        let connection = u64::from(self.returns.connection(at));
+        wire::nonce(self.shared.seed, self.index(at) | connection << u32::BITS)
+    }
+
     fn read_upgrade(&mut self, at: usize, bytes: &mut [u8]) {
-        let nonce = wire::nonce(self.shared.seed, self.index(at));
+        let nonce = self.nonce(at);
         let mut joined_up: Vec<u8>;
         let input = match self.clients[at].rest.as_deref_mut() {
             Some(rest) if !rest.head.is_empty() => {
@@ -76,10 +84,19 @@ impl Worker {
     /// The connection speaks WebSocket: the join goes out at once.
     fn upgraded(&mut self, at: usize) {
         let now = monotonic_ns();
-        self.counters.upgraded += 1;
-        self.latencies.upgrade.record_span(self.due_ns(at), now);
+        if self.returns.is_away(at) {
+            self.returns.upgraded(at);
+        } else {
+            self.counters.upgraded += 1;
+            self.latencies.upgrade.record_span(self.due_ns(at), now);
+        }
+        self.begin_join(at, now);
+    }
+
+    /// Sends the join.
+    pub(super) fn begin_join(&mut self, at: usize, now: u64) {
         self.clients[at].state = State::Joining;
-        self.joins.push(at, now);
+        self.joins.push(at, self.returns.connection(at), now);
         self.text.clear();
         let index = self.index(at);
         self.shared.target.write_join(&mut self.text, index);
@@ -98,15 +115,21 @@ impl Worker {
         }
         let now = monotonic_ns();
         client.state = State::Joined;
-        if self.is_slow(at) {
-            self.slow_joined(at, now);
+        let room = self.room(at);
+        if let Some(lost_ns) = self.returns.arrive(at) {
+            self.ledger.come_back(&mut self.clients[at].seen, room, now);
+            self.counters.come_back();
+            self.latencies.reconnect.record_span(lost_ns, now);
         } else {
-            let room = self.room(at);
-            self.ledger.join(&mut self.clients[at].seen, room, now);
+            if self.is_slow(at) {
+                self.slow_joined(at, now);
+            } else {
+                self.ledger.join(&mut self.clients[at].seen, room, now);
+            }
+            self.counters.joined += 1;
+            self.counters.live += 1;
+            self.latencies.join.record_span(self.due_ns(at), now);
         }
-        self.counters.joined += 1;
-        self.counters.live += 1;
-        self.latencies.join.record_span(self.due_ns(at), now);
         self.heartbeats.begin(&mut self.clients, at, now);
     }
 

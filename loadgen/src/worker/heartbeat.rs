@@ -1,7 +1,7 @@
 //! Heartbeats: a client's *k*-th is due at its join plus *k* intervals. The interval and the timeout are the same for
 //! every client, so two queues do for timers, at four bytes per client at rest.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use c2m_host::clock::monotonic_ns;
 
@@ -26,6 +26,8 @@ pub(super) struct Heartbeats {
     measure_from_us: Option<u32>,
     /// Joined clients by due time, and some that are gone.
     due: VecDeque<u32>,
+    /// How many entries in `due` are of earlier joins of a client. They stand before its own.
+    stale: HashMap<u32, u32>,
     unanswered: VecDeque<Unanswered>,
 }
 
@@ -59,6 +61,7 @@ impl Heartbeats {
             timeout_ns,
             measure_from_us: None,
             due: VecDeque::with_capacity(if interval_ns > 0 { clients as usize } else { 0 }),
+            stale: HashMap::new(),
             unanswered: VecDeque::new(),
         }
     }
@@ -67,12 +70,35 @@ impl Heartbeats {
         self.measure_from_us = Some(to_us(ns));
     }
 
-    /// A client was joined.
+    /// A client was joined. What it was not answered before a loss is no longer waited for.
     pub(super) fn begin(&mut self, clients: &mut [Client], at: usize, now_ns: u64) {
-        clients[at].beat_us = to_us(now_ns);
+        let client = &mut clients[at];
+        client.beat_us = to_us(now_ns);
+        (client.beats_answered, client.heard) = (client.beats, false);
         if self.interval_us > 0 {
             self.due.push_back(at as u32);
         }
+    }
+
+    /// A joined client was lost and may be joined again.
+    pub(super) fn forget(&mut self, at: usize) {
+        if self.interval_us > 0 {
+            *self.stale.entry(at as u32).or_default() += 1;
+        }
+    }
+
+    /// Whether the entry of `due` just taken is of an earlier join.
+    fn is_stale(&mut self, at: u32) -> bool {
+        // Most runs have none at all.
+        if self.stale.is_empty() {
+            return false;
+        }
+        let Some(entries) = self.stale.get_mut(&at) else { return false };
+        *entries -= 1;
+        if *entries == 0 {
+            self.stale.remove(&at);
+        }
+        true
     }
 
     /// When the next heartbeat is due or may expire.
@@ -88,7 +114,7 @@ impl Heartbeats {
     fn pop_due(&mut self, clients: &[Client], now_ns: u64) -> Option<(usize, u64)> {
         while let Some(&at) = self.due.front() {
             let client = &clients[at as usize];
-            if client.state != State::Joined {
+            if self.is_stale(at) || client.state != State::Joined {
                 self.due.pop_front();
                 continue;
             }
@@ -201,6 +227,29 @@ mod tests {
         assert_eq!(heartbeats.next_ns(&clients, begin_ns), begin_ns + 1_000_000_000);
         assert_eq!(heartbeats.pop_due(&clients, begin_ns + 999_999_000), None);
         assert_eq!(heartbeats.pop_due(&clients, begin_ns + 1_000_005_000), Some((0, 5_000)));
+    }
+
+    /// C27: a client that comes back has one heartbeat an interval, counted from its new join, and old ones expire no more.
+    #[test]
+    fn a_client_that_comes_back_begins_anew() {
+        const S: u64 = 1_000_000_000;
+        let mut heartbeats = Heartbeats::new(S, S, 2);
+        let mut clients = vec![joined(), joined()];
+        heartbeats.begin(&mut clients, 0, 0);
+        heartbeats.begin(&mut clients, 1, S / 2);
+        clients[0].beats = 1;
+        heartbeats.unanswered.push_back(Unanswered { since_ns: 0, client: 0, beat: 1 });
+        for lost in 0..2 {
+            clients[0].state = State::Away;
+            heartbeats.forget(0);
+            clients[0].state = State::Joined;
+            heartbeats.begin(&mut clients, 0, S * 3 / 4 + lost);
+        }
+        assert_eq!(heartbeats.pop_expired(&clients, 5 * S), None);
+        assert_eq!(heartbeats.pop_due(&clients, S), None, "the other one is not due yet, and stands first");
+        assert_eq!(heartbeats.pop_due(&clients, S * 3 / 2), Some((1, 0)));
+        assert_eq!(heartbeats.pop_due(&clients, S * 7 / 4), Some((0, 0)));
+        assert!(heartbeats.due.is_empty() && heartbeats.stale.is_empty());
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl Worker {
         let mut partial = client.rest.as_deref_mut().and_then(|rest: &mut Rest| rest.partial.take());
         let read = frame::decode(Role::Client, LIMITS, &mut partial, bytes, &mut |event| self.event(at, event));
         let client = &mut self.clients[at];
-        if client.state == State::Gone {
+        if client.socket.is_none() {
             return;
         }
         if partial.is_some() {
@@ -68,11 +68,12 @@ impl Worker {
             Event::Close(close) => {
                 let code = close.map_or(NO_STATUS, |(code, _)| code);
                 self.send_close(at, close.map(|(code, _)| code));
-                let kind = if self.clients[at].state == State::Joined { Kind::Closed } else { Kind::JoinClosed };
+                let is_joining = self.clients[at].state == State::Joining;
+                let kind = if is_joining { Kind::JoinClosed } else { Kind::Closed };
                 self.lose(at, kind, i64::from(code));
             }
         }
-        if self.clients[at].state == State::Gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.clients[at].socket.is_none() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn message(&mut self, at: usize, text: &str) {
@@ -105,11 +106,13 @@ impl Worker {
                 }
                 None => self.foreign += 1,
             },
-            Ok(Answer::Ended) => {
-                let kind =
-                    if self.clients[at].state == State::Joined { Kind::ChannelClosed } else { Kind::JoinRejected };
-                self.lose(at, kind, 0);
-            }
+            Ok(Answer::Ended { by_error }) => match self.clients[at].state {
+                State::Joined if by_error && self.returns.is_on() => self.lose(at, Kind::ChannelError, 0),
+                State::Joined => self.lose(at, Kind::ChannelClosed, 0),
+                // It is over already.
+                State::Errored => {}
+                _ => self.lose(at, Kind::JoinRejected, 0),
+            },
             Ok(Answer::Other) => {}
             Err(_) => self.fail_connection(at, BAD_MESSAGE),
         }
@@ -117,6 +120,11 @@ impl Worker {
 
     fn deliver(&mut self, at: usize, sequence: u32, sent_ns: u64) {
         self.counters.deliveries += 1;
+        if self.clients[at].state != State::Joined && self.returns.is_away(at) {
+            // It is expected as one that is away, and can't receive any more.
+            self.ledger.stray(sequence, monotonic_ns());
+            return;
+        }
         let room = self.room(at);
         self.ledger.deliver(&mut self.clients[at].seen, room, sequence, sent_ns, monotonic_ns());
     }
@@ -142,7 +150,9 @@ impl Worker {
             if at % CLOSE_BATCH == 0 && monotonic_ns() >= deadline_ns {
                 return;
             }
-            if matches!(self.clients[at].state, State::Joining | State::Joined) && !self.clients[at].has_unsent() {
+            if matches!(self.clients[at].state, State::Joining | State::Joined | State::Errored)
+                && !self.clients[at].has_unsent()
+            {
                 self.send_close(at, Some(CLOSE_NORMAL));
             }
             self.clients[at].socket = None;

@@ -11,6 +11,7 @@ mod heartbeat;
 mod joined;
 mod publisher;
 mod queue;
+mod returns;
 mod slow;
 mod socket;
 
@@ -26,12 +27,14 @@ use mio::{Events, Poll};
 use crate::agent::Shared;
 use crate::frames::FrameCache;
 use crate::ledger::Ledger;
+use crate::reconnect::{self, Next};
 use crate::stats::{Board, Counters, Final, Kind, Latencies};
 use crate::wire::Masks;
 use client::{Client, State};
 use heartbeat::Heartbeats;
 use publisher::Publisher;
 use queue::StageQueue;
+use returns::Returns;
 use slow::SlowReaders;
 
 pub(crate) use heartbeat::INTERVAL_MAX_MS;
@@ -99,6 +102,7 @@ pub(crate) struct Worker {
     heartbeats: Heartbeats,
     publisher: Publisher,
     slow: SlowReaders,
+    returns: Returns,
     counters: Counters,
     latencies: Latencies,
     ledger: Ledger,
@@ -133,6 +137,7 @@ impl Worker {
             heartbeats: Heartbeats::new(timing.heartbeat_interval_ns, timing.heartbeat_timeout_ns, share.clients),
             publisher: Publisher::default(),
             slow: SlowReaders::new(shared.slow.bytes_per_s),
+            returns: Returns::new(shared.reconnect.is_some(), shared.seed ^ share.first),
             counters: Counters::default(),
             latencies: Latencies::default(),
             ledger: Ledger::new(),
@@ -161,7 +166,7 @@ impl Worker {
         loop {
             while let Some(told) = command.take() {
                 match told {
-                    Command::Start { start_ns } => self.start_ns = start_ns,
+                    Command::Start { start_ns } => self.begin_arrivals(start_ns),
                     Command::Measure(plan) => self.begin_measure(plan),
                     Command::Freeze(to) => {
                         let known = self.finish();
@@ -195,6 +200,7 @@ impl Worker {
     fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         let now = monotonic_ns();
         self.begin_due_arrivals(now);
+        self.begin_due_returns(now);
         self.publish_due(now);
         self.send_due_heartbeats(now);
         self.expire(now);
@@ -225,6 +231,7 @@ impl Worker {
             self.upgrades.next_ns(),
             self.joins.next_ns(),
             self.slow.next_ns(),
+            self.returns.next_ns(),
         ];
         let sleep = due.into_iter().min().unwrap_or(u64::MAX).saturating_sub(now).min(SLEEP_MAX_NS);
         let publish_in = self.next_publish_ns().saturating_sub(now);
@@ -244,8 +251,9 @@ impl Worker {
         let turns = self.turns(plan.count);
         self.publisher = Publisher::new(turns);
         let joined = (0..).zip(&self.clients).filter(|(_, client)| client.state == State::Joined);
-        let rooms = joined.map(|(at, _)| self.shared.target.room_of(self.share.index(at)));
-        self.shared.begin_ledger(&mut self.ledger, plan, rooms);
+        let room_of = |at: usize| self.shared.target.room_of(self.share.index(at));
+        let (rooms, away) = (joined.map(|(at, _)| room_of(at)), self.returns.away().map(room_of));
+        self.shared.begin_ledger(&mut self.ledger, plan, rooms, away);
     }
 
     /// Times out what has waited too long.
@@ -261,20 +269,40 @@ impl Worker {
                     State::Upgrading => &mut self.upgrades,
                     _ => &mut self.joins,
                 };
-                let Some(client) = queue.pop_expired(&self.clients, now) else { break };
+                let connection = |client| self.returns.connection(client);
+                let Some(client) = queue.pop_expired(&self.clients, connection, now) else { break };
                 self.lose(client, kind, 0);
             }
         }
         self.expire_heartbeats(now);
     }
 
-    /// A client fails, or is lost when it was joined. Its socket closes and its source is free again.
+    /// A client fails, or is lost when it was joined; then it may come back.
     fn lose(&mut self, at: usize, kind: Kind, code: i64) {
-        let client = &mut self.clients[at];
-        if client.state == State::Gone {
+        let state = self.clients[at].state;
+        if matches!(state, State::Gone | State::Away) {
             return;
         }
-        if client.state == State::Joined {
+        let comes_back = self.returns.is_on() && (state == State::Joined || self.returns.is_away(at));
+        match if comes_back { reconnect::next(kind, code) } else { Next::Over } {
+            Next::Reconnect => self.go_away(at, kind, code),
+            Next::Rejoin => self.await_rejoin(at, kind, code),
+            Next::Refused => self.end(at, Kind::ReconnectRefused, code),
+            Next::Over => self.end(at, kind, code),
+        }
+    }
+
+    /// A client is gone for good. Its socket closes and its source is free again.
+    fn end(&mut self, at: usize, kind: Kind, code: i64) {
+        let was_away = self.returns.end(at);
+        let client = &mut self.clients[at];
+        if was_away {
+            self.ledger.give_up(self.shared.target.room_of(self.share.index(at)), monotonic_ns());
+            match kind {
+                Kind::ReconnectRefused => self.counters.refuse(code),
+                _ => self.counters.lose_away(kind, code),
+            }
+        } else if client.state == State::Joined {
             let index = self.share.index(at);
             if self.shared.slow.contains(index) {
                 self.counters.slow_dropped += 1;

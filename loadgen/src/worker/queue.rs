@@ -8,13 +8,20 @@ use super::client::{Client, State};
 /// Largest capacity that an empty queue keeps.
 const KEPT_ENTRIES: usize = 1024;
 
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    since_ns: u64,
+    client: u32,
+    /// Which of the client's connections.
+    connection: u32,
+}
+
 /// Clients in one stage, by when they entered it.
 #[derive(Debug)]
 pub(super) struct StageQueue {
     stage: State,
     timeout_ns: u64,
-    /// Time of entry and number of the client.
-    entries: VecDeque<(u64, u32)>,
+    entries: VecDeque<Entry>,
 }
 
 impl StageQueue {
@@ -22,18 +29,23 @@ impl StageQueue {
         Self { stage, timeout_ns, entries: VecDeque::new() }
     }
 
-    /// A client enters the stage.
-    pub(super) fn push(&mut self, client: usize, now_ns: u64) {
-        self.entries.push_back((now_ns, client as u32));
+    /// A client enters the stage with one of its connections.
+    pub(super) fn push(&mut self, client: usize, connection: u32, now_ns: u64) {
+        self.entries.push_back(Entry { since_ns: now_ns, client: client as u32, connection });
     }
 
-    /// The next client that is still in the stage and has been for too long.
-    pub(super) fn pop_expired(&mut self, clients: &[Client], now_ns: u64) -> Option<usize> {
-        while let Some(&(since_ns, client)) = self.entries.front() {
-            let client = client as usize;
-            if clients[client].state != self.stage {
+    /// The next client that is still in the stage, with the `connection` that it has now, and has been for too long.
+    pub(super) fn pop_expired(
+        &mut self,
+        clients: &[Client],
+        connection: impl Fn(usize) -> u32,
+        now_ns: u64,
+    ) -> Option<usize> {
+        while let Some(entry) = self.entries.front() {
+            let client = entry.client as usize;
+            if clients[client].state != self.stage || connection(client) != entry.connection {
                 self.entries.pop_front();
-            } else if since_ns + self.timeout_ns <= now_ns {
+            } else if entry.since_ns + self.timeout_ns <= now_ns {
                 self.entries.pop_front();
                 return Some(client);
             } else {
@@ -48,7 +60,7 @@ impl StageQueue {
 
     /// When the next one may expire.
     pub(super) fn next_ns(&self) -> u64 {
-        self.entries.front().map_or(u64::MAX, |&(since_ns, _)| since_ns + self.timeout_ns)
+        self.entries.front().map_or(u64::MAX, |entry| entry.since_ns + self.timeout_ns)
     }
 }
 
@@ -64,14 +76,25 @@ mod tests {
         }
         let mut queue = StageQueue::new(State::Upgrading, 10);
         for client in 0..3 {
-            queue.push(client, 100 + client as u64);
+            queue.push(client, 0, 100 + client as u64);
         }
-        assert_eq!((queue.next_ns(), queue.pop_expired(&clients, 109)), (110, None));
+        assert_eq!((queue.next_ns(), queue.pop_expired(&clients, |_| 0, 109)), (110, None));
         clients[0].state = State::Joining;
-        assert_eq!(queue.pop_expired(&clients, 111), Some(1));
+        assert_eq!(queue.pop_expired(&clients, |_| 0, 111), Some(1));
         clients[1].state = State::Gone;
-        assert_eq!(queue.pop_expired(&clients, 111), None);
-        assert_eq!(queue.pop_expired(&clients, 112), Some(2));
-        assert_eq!((queue.pop_expired(&clients, 999), queue.next_ns()), (None, u64::MAX));
+        assert_eq!(queue.pop_expired(&clients, |_| 0, 111), None);
+        assert_eq!(queue.pop_expired(&clients, |_| 0, 112), Some(2));
+        assert_eq!((queue.pop_expired(&clients, |_| 0, 999), queue.next_ns()), (None, u64::MAX));
+    }
+    /// C27: what an earlier connection left in the queue says nothing about a later one.
+    #[test]
+    fn a_client_that_comes_back_has_its_whole_time_again() {
+        let mut clients = vec![Client::gone()];
+        clients[0].state = State::Joining;
+        let mut queue = StageQueue::new(State::Joining, 10);
+        queue.push(0, 0, 100);
+        queue.push(0, 1, 105);
+        assert_eq!(queue.pop_expired(&clients, |_| 1, 114), None);
+        assert_eq!(queue.pop_expired(&clients, |_| 1, 115), Some(0));
     }
 }

@@ -63,7 +63,7 @@ impl Worker {
     /// Something happened on a client's socket.
     pub(super) fn serve(&mut self, at: usize, ends: bool) {
         match self.clients[at].state {
-            State::Gone => {}
+            State::Away | State::Gone => {}
             State::Connecting => self.finish_connect(at),
             State::Joined if self.is_slow(at) => self.serve_slow(at, ends),
             _ => {
