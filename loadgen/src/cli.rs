@@ -221,7 +221,7 @@ mod tests {
         let cli = Cli::try_parse_from(base.into_iter().chain(args.iter().copied()))?;
         match cli.verb {
             Verb::Run(args) => Ok(*args),
-            Verb::Agent(_) => unreachable!("the verb is run"),
+            Verb::Agent(_) | Verb::Autobahn(_) => unreachable!("the verb is run"),
         }
     }
 
