@@ -213,3 +213,23 @@ fn every_experiment_that_comes_along_can_be_read() {
         }
     }
 }
+
+/// n members of a room with presence take about n²/2 messages to gather, which the plan says; C08: a heartbeat that leaves
+/// no second chance is warned of.
+#[test]
+fn what_will_cost_more_than_one_might_think_is_said_beforehand() {
+    let warned = |clients: &str| {
+        let text = format!("question = \"?\"\n[clients]\ncounts = [10, 1_000]\n{clients}\n");
+        let e = read(&text, &[]).expect("a definition");
+        (c2m::plan::list(&e), c2m::experiment::check::warnings(&e))
+    };
+    let (plan, warnings) = warned("topic = \"presence:lobby\"");
+    assert!(plan.contains("about 55 messages") && plan.contains("about 500 500 messages"), "{plan}");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("500 500"), "{warnings:?}");
+
+    let (plan, warnings) = warned("heartbeat_s = 31");
+    assert!(!plan.contains("presence"), "{plan}");
+    assert!(warnings.len() == 1 && warnings[0].contains("31 s") && warnings[0].contains("60 s"), "{warnings:?}");
+    assert_eq!(warned("heartbeat_s = 30").1, Vec::<String>::new());
+}
