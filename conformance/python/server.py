@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import unittest
 
 
 class Server:
@@ -17,3 +18,15 @@ class Server:
     def stop(self):
         self.process.communicate()
         return self.process.returncode
+
+
+class WithServer(unittest.TestCase):
+    """Tests that share one server."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server()
+
+    @classmethod
+    def tearDownClass(cls):
+        assert cls.server.stop() == 0, "the server drains and exits 0 when stdin closes"

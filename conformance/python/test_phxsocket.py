@@ -1,24 +1,15 @@
 """phxsocket, a client of version 1.0.0 whose refs are integers from 0."""
 
 import queue
-import unittest
 
 from phxsocket import Client
 from phxsocket.channel import ChannelConnectError
-from server import Server
+from server import WithServer
 
 DEADLINE_S = 30
 
 
-class Phxsocket(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.server = Server()
-
-    @classmethod
-    def tearDownClass(cls):
-        assert cls.server.stop() == 0
-
+class Phxsocket(WithServer):
     def connect(self):
         client = Client(self.server.url("1.0.0").partition("?")[0])
         self.assertTrue(client.connect())
@@ -39,7 +30,3 @@ class Phxsocket(unittest.TestCase):
     def test_a_refused_join_is_an_error(self):
         with self.assertRaises(ChannelConnectError):
             self.connect().channel("rooms:secret").join()
-
-
-if __name__ == "__main__":
-    unittest.main()

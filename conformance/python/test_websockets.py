@@ -5,20 +5,12 @@ import json
 import unittest
 
 import websockets
-from server import Server
+from server import WithServer
 
 DEADLINE_S = 30
 
 
-class Websockets(unittest.IsolatedAsyncioTestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.server = Server()
-
-    @classmethod
-    def tearDownClass(cls):
-        assert cls.server.stop() == 0
-
+class Websockets(WithServer, unittest.IsolatedAsyncioTestCase):
     async def ask(self, socket, message, answers):
         await socket.send(json.dumps(message))
         for answer in answers:
@@ -52,7 +44,3 @@ class Websockets(unittest.IsolatedAsyncioTestCase):
         with self.assertRaises(websockets.exceptions.InvalidStatus) as refused:
             await websockets.connect(self.server.url("3.0.0"))
         self.assertEqual(refused.exception.response.status_code, 403)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -247,14 +247,19 @@ fn a_message_for_later_reaches_its_member_and_none_that_joined_since() {
     gone.expect_nothing();
 }
 
-#[test]
-fn bench_rooms_echo_and_broadcast_json_and_data() {
-    let server = TestServer::default();
+fn bench_member(server: &TestServer) -> Client {
     let mut client = Client::connect(server.address(), V2);
     client.ask(
         r#"["1","1","bench:1","phx_join",{}]"#,
         &[r#"["1","1","bench:1","phx_reply",{"response":{},"status":"ok"}]"#],
     );
+    client
+}
+
+#[test]
+fn bench_rooms_echo_and_broadcast_json_and_data() {
+    let server = TestServer::default();
+    let mut client = bench_member(&server);
     client.ask(
         r#"["1","2","bench:1","echo",{"a":[ 1 ]}]"#,
         &[r#"["1","2","bench:1","phx_reply",{"response":{"a":[ 1 ]},"status":"ok"}]"#],
@@ -270,11 +275,7 @@ fn bench_rooms_echo_and_broadcast_json_and_data() {
 #[test]
 fn a_bench_room_ticks_as_often_as_it_is_asked_with_stamps_on_schedule() {
     let server = TestServer::default();
-    let mut client = Client::connect(server.address(), V2);
-    client.ask(
-        r#"["1","1","bench:1","phx_join",{}]"#,
-        &[r#"["1","1","bench:1","phx_reply",{"response":{},"status":"ok"}]"#],
-    );
+    let mut client = bench_member(&server);
     client.send(r#"["1","2","bench:1","tick",{"interval_ms":3,"count":5,"payload_bytes":100}]"#);
     client.expect(&[r#"["1","2","bench:1","phx_reply",{"response":{},"status":"ok"}]"#]);
     let mut stamps = Vec::new();
