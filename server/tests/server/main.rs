@@ -4,6 +4,8 @@ mod channels;
 mod common;
 mod fanout;
 mod frames;
+mod hostile;
 mod http;
 mod process;
+mod siege;
 mod upgrade;
