@@ -4,12 +4,13 @@ FIT     ?= --fit
 RESULTS ?= results
 RUN     ?= $(shell ls -td $(RESULTS)/$(EXP)/*/ 2>/dev/null | head -n 1)
 C2M     := target/release/c2m
+export FUZZ_SECONDS ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help build experiment smoke test check fmt clippy bench plots report compare conformance
+.PHONY: help build experiment smoke test check fmt clippy bench plots report compare conformance fuzz-smoke
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  EXP=name picks experiments/name.toml (default: $(EXP)); FIT= runs every point or none; RUN=dir picks a run directory"
 
 build: ## Build the three programs, optimised
@@ -47,3 +48,8 @@ compare: build ## Compare run directories: make compare A=dir B=dir
 
 conformance: build ## Clients and suites that others wrote, against server and load client; PART=name for one of them
 	conformance/run $(PART)
+
+fuzz-smoke: ## Run each fuzz target for FUZZ_SECONDS (needs a C++ compiler; installs cargo-fuzz into target/tools)
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo clippy --manifest-path fuzz/Cargo.toml --locked --all-targets -- -D warnings
+	fuzz/smoke.sh

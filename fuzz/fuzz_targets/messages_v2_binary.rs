@@ -35,23 +35,27 @@ fn check(data: &[u8]) {
         }
         Err(DecodeError::Kind(kind)) => assert!(kind != 0 && kind == data[0]),
         Err(DecodeError::Truncated) => assert!(split(data, 4).is_none()),
-        // Fields are looked at in turn, so the cut may be behind the one that is no text.
-        Err(DecodeError::Utf8) => assert!(str::from_utf8(&data[5..]).is_err()),
+        Err(DecodeError::Utf8) => {
+            let mut fields = (0..4).filter_map(|n| field(data, 4, n));
+            assert!(fields.any(|field| str::from_utf8(field).is_err()));
+        }
         Err(error) => panic!("of a binary message: {error}"),
     }
     from_a_server(data);
 }
 
-/// Fields and data of a message with `count` lengths behind its kind.
+/// Field number `n` of a message with `count` lengths behind its kind.
+fn field(message: &[u8], count: usize, n: usize) -> Option<&[u8]> {
+    let lengths = message.get(1..=count)?;
+    let start = 1 + count + lengths[..n].iter().map(|&length| usize::from(length)).sum::<usize>();
+    message.get(start..start + usize::from(lengths[n]))
+}
+
+/// All its fields, and the data behind them.
 fn split(message: &[u8], count: usize) -> Option<(Vec<&[u8]>, &[u8])> {
-    let (lengths, mut rest) = message.get(1..)?.split_at_checked(count)?;
-    let mut fields = Vec::new();
-    for &length in lengths {
-        let (field, after) = rest.split_at_checked(usize::from(length))?;
-        fields.push(field);
-        rest = after;
-    }
-    Some((fields, rest))
+    let fields = (0..count).map(|n| field(message, count, n)).collect::<Option<Vec<_>>>()?;
+    let start = 1 + count + fields.iter().map(|field| field.len()).sum::<usize>();
+    Some((fields, &message[start..]))
 }
 
 /// The input as four fields, cut where its first four bytes say, each repeated by the fifth so that some are too long.

@@ -84,6 +84,15 @@ impl<'de: 'a, 'a> Deserialize<'de> for Wire<'a, V2> {
     }
 }
 
+/// The text of a JSON string; an error for any other value.
+fn string<E: serde::de::Error>(value: &RawValue) -> Result<Cow<'_, str>, E> {
+    match value.get().strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        // It has been walked as JSON, so nothing but escapes could stand between the quotes and need reading.
+        Some(inner) if !inner.contains('\\') => Ok(Cow::Borrowed(inner)),
+        _ => serde_json::from_str(value.get()).map(|Text(text)| text).map_err(E::custom),
+    }
+}
+
 impl<'de: 'a, 'a> Deserialize<'de> for Wire<'a, V1> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ObjectVisitor;
@@ -99,8 +108,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Wire<'a, V1> {
                     match &*key {
                         "join_ref" => join_ref = Some(object.next_value::<&RawValue>()?),
                         "ref" => reference = Some(object.next_value::<&RawValue>()?),
-                        "topic" => topic = Some(object.next_value::<Text<'de>>()?),
-                        "event" => event = Some(object.next_value::<Text<'de>>()?),
+                        // What an earlier one of several was does not matter, so the last alone need be a string.
+                        "topic" => topic = Some(object.next_value::<&RawValue>()?),
+                        "event" => event = Some(object.next_value::<&RawValue>()?),
                         "payload" => payload = Some(object.next_value::<&RawValue>()?),
                         _ => drop(object.next_value::<IgnoredAny>()?),
                     }
@@ -108,8 +118,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Wire<'a, V1> {
                 Ok(Message {
                     join_ref: join_ref.map_or(Ref::null(), |raw| Ref::from_json(raw.get())),
                     reference: Ref::from_json(reference.ok_or_else(|| A::Error::missing_field("ref"))?.get()),
-                    topic: topic.ok_or_else(|| A::Error::missing_field("topic"))?.0,
-                    event: event.ok_or_else(|| A::Error::missing_field("event"))?.0,
+                    topic: string(topic.ok_or_else(|| A::Error::missing_field("topic"))?)?,
+                    event: string(event.ok_or_else(|| A::Error::missing_field("event"))?)?,
                     payload: Payload::Json(payload.ok_or_else(|| A::Error::missing_field("payload"))?.get()),
                 })
             }

@@ -70,6 +70,14 @@ fn version_one_needs_four_keys_and_takes_the_last_of_each() {
     let twice = r#"{"topic":"old","event":"e","payload":1,"ref":"1","top\u0069c":"new","payload":2}"#;
     let message = decode_text(V1, twice).unwrap();
     assert_eq!((&*message.topic, message.payload), ("new", Payload::Json("2")));
+    // An earlier one may be of another type; the last may not.
+    let other_first = r#"{"event":{},"topic":[1],"event":"\u0065","topic":"t","payload":{},"ref":"1"}"#;
+    let message = decode_text(V1, other_first).unwrap();
+    assert_eq!((&*message.topic, &*message.event), ("t", "e"));
+    for last in [r#""event":{}"#, r#""topic":7"#, r#""topic":null"#, r#""event":"\ud800""#] {
+        let text = whole.replace("\"ref\"", &format!("{last},\"ref\""));
+        assert_eq!(decode_text(V1, &text), Err(DecodeError::Shape), "{last}");
+    }
 }
 
 /// Protocol points 19 and 24.

@@ -13,15 +13,15 @@ use crate::common::{Client, DEADLINE, V2, count, dial, get, read_head, status, u
 const PROGRAM: &str = env!("CARGO_BIN_EXE_c2m-server");
 
 /// A running program, its lines read by a thread.
-struct Program {
+pub(crate) struct Program {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<ServerEvent>,
-    ready: ServerReady,
+    pub(crate) ready: ServerReady,
 }
 
 impl Program {
-    fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         Self::spawn(Command::new(PROGRAM).args(arguments))
     }
 
@@ -45,18 +45,18 @@ impl Program {
         }
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.ready.address.parse().expect("an address")
     }
 
-    fn next_stats(&self) -> ServerStats {
+    pub(crate) fn next_stats(&self) -> ServerStats {
         match self.lines.recv_timeout(DEADLINE).expect("a line every second") {
             ServerEvent::Stats(stats) => stats,
             other => panic!("instead of stats: {other:?}"),
         }
     }
 
-    fn stats_when(&self, is_so: impl Fn(&ServerStats) -> bool) -> ServerStats {
+    pub(crate) fn stats_when(&self, is_so: impl Fn(&ServerStats) -> bool) -> ServerStats {
         wait_for("stats that are so", || Some(self.next_stats()).filter(&is_so))
     }
 
@@ -64,15 +64,20 @@ impl Program {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
+    /// Tells it to end.
+    pub(crate) fn end_stdin(&mut self) {
+        self.stdin = None;
+    }
+
     /// The end: exit status 0, and all lines that were left.
-    fn expect_end(mut self) -> Vec<ServerEvent> {
+    pub(crate) fn expect_end(mut self) -> Vec<ServerEvent> {
         let status = wait_for("the program ends", || self.child.try_wait().expect("a child"));
         assert!(status.success(), "{status}");
         self.lines.iter().collect()
     }
 
     /// CPU time of the process in clock ticks of 10 ms.
-    fn cpu_ticks(&self) -> u64 {
+    pub(crate) fn cpu_ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
         let after_name = stat.rsplit_once(')').expect("a name in brackets").1;
         let fields: Vec<&str> = after_name.split_whitespace().collect();
