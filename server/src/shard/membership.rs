@@ -27,6 +27,8 @@ impl Shard {
 
     /// Makes a connection a member of the topic of its join; gives the membership.
     pub(crate) fn enter(&mut self, index: u32, join: &Message<'_>) -> Option<u32> {
+        // A broadcast that another shard has posted before this join is not for the newcomer.
+        self.take_mailbox();
         let connection = self.connections.get_mut(index)?;
         let joined_with_null = join.join_ref.is_null();
         let join_ref = if joined_with_null { &join.reference } else { &join.join_ref };
