@@ -16,6 +16,8 @@ struct Cli {
 enum Verb {
     /// Run an experiment; prints the run directory
     Run(crate::run::Args),
+    /// Run the definition of a run directory again, and compare the two
+    Rerun(crate::rerun::Args),
     /// Say what an experiment needs beside what this machine has, and how to raise it
     Doctor(crate::doctor::Args),
     /// Measure what this machine can do at best with bare sockets
@@ -35,6 +37,7 @@ const COULD_NOT_RUN: u8 = 2;
 pub fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Run(args) => crate::run::cli(&args),
+        Verb::Rerun(args) => crate::rerun::cli(&args),
         Verb::Doctor(args) => crate::doctor::cli(&args),
         Verb::Floor(args) => crate::floor::cli(&args),
         Verb::Report(args) => crate::report::cli(args),

@@ -20,6 +20,7 @@ pub mod ground;
 pub mod plan;
 pub mod preflight;
 pub mod report;
+pub mod rerun;
 pub mod run;
 pub mod rundir;
 pub mod search;

@@ -96,6 +96,9 @@ pub struct Sample {
 
 impl Row for Sample {
     const FILE: &'static str = "samples.csv";
+    fn of(&self) -> (u32, u32) {
+        (self.point, self.repetition)
+    }
 }
 
 /// A run directory.

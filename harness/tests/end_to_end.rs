@@ -391,6 +391,78 @@ fn an_interrupted_run_ends_in_order() {
     assert_eq!(point.status, Status::Interrupted, "{point:?}");
 }
 
+/// A run that was killed in its second point goes on in its own directory: what was measured stays as it was.
+#[test]
+fn a_killed_run_is_taken_up_again_and_does_only_what_is_missing() {
+    let bench = Bench::new();
+    let text = small(150, 1000, 2).replace("counts = [150]", "counts = [100, 150]");
+    let mut child = bench.c2m(&bench.experiment("resumed", &text)).stdout(Stdio::null()).spawn().expect("c2m starts");
+    let dir = eventually("the second point runs", || {
+        let dir = bench.runs().into_iter().next()?;
+        let samples: Vec<SampleRow> = table::read(&dir).ok()?;
+        samples.iter().any(|s| s.point == 1 && s.subject == Subject::Agent && s.live > Some(0)).then_some(dir)
+    });
+    kill(child.id(), "KILL");
+    child.wait().expect("wait");
+    let rows = |dir: &Path| table::read::<PointRow>(dir).expect("points.csv");
+    let before = rows(&dir);
+    assert_eq!(before.iter().map(|r| r.status).collect::<Vec<_>>(), [Status::Ok, Status::Interrupted]);
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_c2m"));
+    let output = command.arg("run").arg("--resume").arg(&dir).output().expect("c2m runs");
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert_eq!(run_directory(&output), dir);
+    let after = rows(&dir);
+    assert_eq!(after[0], before[0], "what was measured stays");
+    assert_eq!((after.len(), after[1].status, after[1].joined), (2, Status::Ok, Some(150)));
+    assert!(after[1].started_ns > after[0].ended_ns, "times go on");
+    let samples: Vec<SampleRow> = table::read(&dir).expect("samples.csv");
+    assert!(samples.is_sorted_by_key(|s| s.t_ns), "nothing of the point that was cut off is left among the new");
+    assert_states_add_up(&samples);
+    let broadcasts: Vec<BroadcastRow> = table::read(&dir).expect("broadcasts.csv");
+    assert_eq!(
+        broadcasts.iter().map(|b| (b.point, b.expected)).collect::<Vec<_>>(),
+        [(0, 100), (0, 100), (1, 150), (1, 150)]
+    );
+    let record: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(dir.join("run.json")).expect("run.json")).expect("JSON");
+    assert_eq!(record["resumed"].as_array().map_or(0, Vec::len), 1);
+
+    let again =
+        Command::new(env!("CARGO_BIN_EXE_c2m")).arg("run").arg("--resume").arg(&dir).output().expect("c2m runs");
+    assert_eq!(again.status.code(), Some(0), "nothing is missing: {}", errors(&again));
+    assert_eq!(rows(&dir), after);
+}
+
+#[test]
+fn a_run_that_is_none_is_not_taken_up_again() {
+    let bench = Bench::new();
+    for arguments in [&["--resume", "nowhere"][..], &["--resume", "x", "y.toml"], &["--resume", "x", "--set", "a=1"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_c2m")).arg("run").args(arguments).output().expect("c2m runs");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", errors(&output));
+    }
+    assert!(bench.runs().is_empty());
+}
+
+/// The definition as it was run, again: the same machine, so every figure has a verdict but those of single repetitions.
+#[test]
+fn a_rerun_is_a_new_run_of_the_same_definition_and_is_compared() {
+    let bench = Bench::new();
+    let text = small(60, 1000, 1).replace("settle_s = 1", "settle_s = 0.1\nrepetitions = 2");
+    let output = bench.c2m(&bench.experiment("first", &text)).output().expect("c2m runs");
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let first = run_directory(&output);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_c2m"));
+    let output = command.arg("rerun").arg(&first).arg("--results").arg(bench.results()).output().expect("c2m runs");
+    let text = String::from_utf8(output.stdout.clone()).expect("UTF-8");
+    assert!([0, 3].contains(&output.status.code().expect("a status")), "{text}\n{}", errors(&output));
+    assert_eq!(bench.runs().len(), 2);
+    let second = PathBuf::from(text.lines().next().expect("the run directory"));
+    assert!(second.ends_with(second.file_name().expect("a name")) && second.to_string_lossy().ends_with("-rerun"));
+    assert_eq!(std::fs::read(first.join("experiment.toml")).ok(), std::fs::read(second.join("experiment.toml")).ok());
+    assert!(text.contains("joined") && text.contains("same"), "{text}");
+}
+
 #[test]
 fn a_wrong_key_is_named_with_its_file_and_the_likely_one() {
     let bench = Bench::new();

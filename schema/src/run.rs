@@ -33,6 +33,23 @@ pub struct RunRecord {
     /// What a search has found so far; none when the experiment is no search.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchRecord>,
+    /// When and how the run was taken up again after it had been ended early.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resumed: Vec<ResumeRecord>,
+}
+
+/// A run was taken up again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResumeRecord {
+    /// UTC begin, RFC 3339.
+    pub started_utc: String,
+    /// Revision of the source the harness was built from.
+    pub git: String,
+    /// Command line, whole.
+    pub argv: Vec<String>,
+    /// When it began, nanoseconds since the run began. Time that passed in between does not count: times go on a second
+    /// after the last that the run has.
+    pub t_ns: u64,
 }
 
 /// A search for the largest value of one key at which every expectation is met.

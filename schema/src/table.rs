@@ -16,6 +16,8 @@ use crate::rows::{BroadcastRow, CoreRow, ErrorRow, FloorRow, LatencyRow, PointRo
 pub trait Row: Serialize + DeserializeOwned + Default {
     /// File name inside the run directory.
     const FILE: &'static str;
+    /// Point and repetition that the row is about.
+    fn of(&self) -> (u32, u32);
     /// Schema version the row says of itself, for the table that has such a column.
     fn schema(&self) -> Option<&str> {
         None
@@ -24,27 +26,48 @@ pub trait Row: Serialize + DeserializeOwned + Default {
 
 impl Row for PointRow {
     const FILE: &'static str = "points.csv";
+    fn of(&self) -> (u32, u32) {
+        (self.point, self.repetition)
+    }
     fn schema(&self) -> Option<&str> {
         Some(&self.schema)
     }
 }
 impl Row for SampleRow {
     const FILE: &'static str = "samples.csv";
+    fn of(&self) -> (u32, u32) {
+        (self.point, self.repetition)
+    }
 }
 impl Row for CoreRow {
     const FILE: &'static str = "cores.csv";
+    fn of(&self) -> (u32, u32) {
+        (self.point, self.repetition)
+    }
 }
 impl Row for BroadcastRow {
     const FILE: &'static str = "broadcasts.csv";
+    fn of(&self) -> (u32, u32) {
+        (self.point, self.repetition)
+    }
 }
 impl Row for LatencyRow {
     const FILE: &'static str = "latency.csv";
+    fn of(&self) -> (u32, u32) {
+        (self.point, self.repetition)
+    }
 }
 impl Row for FloorRow {
     const FILE: &'static str = "floor.csv";
+    fn of(&self) -> (u32, u32) {
+        (self.point, self.repetition)
+    }
 }
 impl Row for ErrorRow {
     const FILE: &'static str = "errors.csv";
+    fn of(&self) -> (u32, u32) {
+        (self.point, self.repetition)
+    }
 }
 
 /// Why a table could not be read.
@@ -106,6 +129,22 @@ impl<R: Row> Writer<R> {
         let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(file);
         csv.write_record(columns::<R>())?;
         csv.flush()?;
+        Ok(Self { csv, row: std::marker::PhantomData })
+    }
+
+    /// Continues the table in `dir`, or begins it where there is none. Rows of repetitions that `keeps` refuses are taken
+    /// out first, and so is a last line cut short by a crash. Errors: the table can't be read or written.
+    pub fn resume(dir: &Path, keeps: impl Fn((u32, u32)) -> bool) -> Result<Self, ReadError> {
+        let path = dir.join(R::FILE);
+        let at_path = |source| ReadError::Io { path: path.clone(), source };
+        if !path.exists() {
+            return Self::create(dir).map_err(at_path);
+        }
+        let mut rows = read::<R>(dir)?;
+        rows.retain(|row| keeps(row.of()));
+        replace(dir, &rows).map_err(at_path)?;
+        let file = OpenOptions::new().append(true).open(&path).map_err(at_path)?;
+        let csv = csv::WriterBuilder::new().has_headers(false).from_writer(file);
         Ok(Self { csv, row: std::marker::PhantomData })
     }
 
@@ -218,6 +257,24 @@ mod tests {
         let rows = read::<ErrorRow>(dir.path()).unwrap();
         assert_eq!(rows.len(), 1);
         assert_eq!((rows[0].point, rows[0].count), (1, 2));
+    }
+
+    #[test]
+    fn a_table_goes_on_where_it_was_cut_without_the_rows_of_what_is_done_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |point, kind: &str| ErrorRow { point, kind: kind.to_owned(), ..row() };
+        let mut table = Writer::create(dir.path()).unwrap();
+        table.write_all(&[of(0, "kept"), of(1, "cut, and done again")]).unwrap();
+        let path = dir.path().join(ErrorRow::FILE);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{text}1,0,agent")).unwrap();
+        let mut table = Writer::resume(dir.path(), |repetition| repetition == (0, 0)).unwrap();
+        table.write(&of(1, "new")).unwrap();
+        assert_eq!(read::<ErrorRow>(dir.path()).unwrap(), [of(0, "kept"), of(1, "new")]);
+
+        let empty = tempfile::tempdir().unwrap();
+        Writer::resume(empty.path(), |_| true).unwrap().write(&row()).unwrap();
+        assert_eq!(read::<ErrorRow>(empty.path()).unwrap(), [row()]);
     }
 
     #[test]

@@ -53,6 +53,13 @@ fn unknown(text: &str) -> bool {
 }
 
 fn of_records(a: &RunRecord, b: &RunRecord) -> Vec<Difference> {
+    let mut out = of_machines(a, b);
+    soft(a, b, &mut out);
+    out
+}
+
+/// What makes the machines of two runs different ones, and how many agents they had.
+pub fn of_machines(a: &RunRecord, b: &RunRecord) -> Vec<Difference> {
     let mut out = Vec::new();
     let mut hard = |what: &str, a: String, b: String| {
         if a != b || unknown(&a) {
@@ -84,7 +91,6 @@ fn of_records(a: &RunRecord, b: &RunRecord) -> Vec<Difference> {
         counts.into_iter().max().map_or_else(|| "none recorded".to_owned(), |n| n.to_string())
     };
     hard("load agents", agents(a), agents(b));
-    soft(a, b, &mut out);
     out
 }
 

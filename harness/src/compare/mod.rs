@@ -8,7 +8,9 @@ mod print;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-pub use hosts::{Difference, differences};
+pub use hosts::{Difference, differences, of_machines};
+pub(crate) use print::text;
+
 pub use judge::{Comparison, Figure, Point, Verdict, compare, point_name};
 
 use crate::rundir::RunDir;

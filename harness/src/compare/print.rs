@@ -36,7 +36,7 @@ fn key(point: &Point) -> (u64, String) {
 }
 
 /// For a terminal.
-pub(super) fn text(c: &Comparison) -> String {
+pub(crate) fn text(c: &Comparison) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "A  {}\nB  {}\n", c.a, c.b);
     out += &differences(c);

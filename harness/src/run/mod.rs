@@ -36,6 +36,7 @@ pub mod process;
 pub mod progress;
 pub mod quiet;
 pub mod raw;
+mod resume;
 pub mod sampling;
 pub mod split;
 mod state;
@@ -55,7 +56,11 @@ use watch::Watch as _;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The experiment's definition
-    pub experiment: PathBuf,
+    #[arg(required_unless_present = "resume")]
+    pub experiment: Option<PathBuf>,
+    /// Go on with the run in this directory: do the points that are missing, by its own definition
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["experiment", "overrides", "label", "results"])]
+    pub resume: Option<PathBuf>,
     /// Override one key, e.g. clients.counts=[100000] (repeatable; an empty value removes the key)
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     pub overrides: Vec<String>,
@@ -82,7 +87,7 @@ pub struct Args {
     pub proc_root: Option<PathBuf>,
 }
 
-fn label(text: &str) -> Result<String, String> {
+pub(crate) fn label(text: &str) -> Result<String, String> {
     let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
     if plain { Ok(text.to_owned()) } else { Err("use letters, digits, `-`, `_` and `.`".into()) }
 }
@@ -95,13 +100,25 @@ const COULD_NOT_RUN: u8 = 2;
 /// Reason in the row of a repetition that is running; it stays there when the harness itself is killed.
 const RUNNING: &str = "the run ended before this point did";
 
-/// Runs an experiment. Errors: it could not be begun, or the run directory could not be written.
+/// `c2m run`. Errors: the run could not be begun, or its directory could not be written.
 pub fn cli(args: &Args) -> anyhow::Result<ExitCode> {
-    let experiment = crate::experiment::load::load(&args.experiment, &args.overrides)?;
+    Ok(run(args)?.0)
+}
+
+/// Runs an experiment; gives the exit status and the run directory, if there is one.
+pub(crate) fn run(args: &Args) -> anyhow::Result<(ExitCode, Option<PathBuf>)> {
+    let (resumed, experiment) = match (&args.resume, &args.experiment) {
+        (Some(dir), _) => {
+            let (run, experiment) = resume::load(dir)?;
+            (Some(run), experiment)
+        }
+        (None, Some(file)) => (None, crate::experiment::load::load(file, &args.overrides)?),
+        (None, None) => anyhow::bail!("name an experiment, or a run to go on with (--resume DIR)"),
+    };
     if args.list {
         let (experiment, _) = ground::resolved(experiment, args.proc_root.as_deref())?;
         write!(std::io::stdout(), "{}", crate::plan::list(&experiment)).context("print the plan")?;
-        return Ok(ExitCode::from(MET));
+        return Ok((ExitCode::from(MET), None));
     }
     let binaries = Binaries::find(args.bin_dir.as_deref())?;
     let progress = Progress::new(!args.no_tui);
@@ -122,7 +139,7 @@ pub fn cli(args: &Args) -> anyhow::Result<ExitCode> {
     if refused > 0 && (!args.fit || searches || refused == checks.len()) {
         let advice = if args.fit { "" } else { "; --fit runs those that do" };
         progress.line(&format!("{refused} of {} points do not fit this machine{advice}", checks.len()));
-        return Ok(ExitCode::from(COULD_NOT_RUN));
+        return Ok((ExitCode::from(COULD_NOT_RUN), None));
     }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -130,10 +147,18 @@ pub fn cli(args: &Args) -> anyhow::Result<ExitCode> {
         signal_hook::flag::register_conditional_shutdown(signal, i32::from(NOT_MET), Arc::clone(&stop))?;
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    let store = begin(args, &ground)?;
+    let now = OffsetDateTime::now_utc();
+    let (store, lasted_ns) = match resumed {
+        Some(run) => resume::open(run, &ground, rfc3339(now)?)?,
+        None => (begin(args, &ground, now)?, 0),
+    };
     let processes = Processes { binaries, progress: progress.clone(), netns: ground.have.netns };
     let run = Run { ground, checks, store, processes, progress, stop };
-    run.go()
+    run.go(lasted_ns)
+}
+
+fn rfc3339(at: OffsetDateTime) -> anyhow::Result<String> {
+    Ok(at.replace_nanosecond(0)?.format(&Rfc3339)?)
 }
 
 /// Lowers the upper bound of a search for clients to what fits this machine.
@@ -147,8 +172,7 @@ fn fit_search(ground: &mut Ground, progress: &Progress) {
 }
 
 /// Makes the run directory.
-fn begin(args: &Args, ground: &Ground) -> anyhow::Result<Store> {
-    let now = OffsetDateTime::now_utc();
+fn begin(args: &Args, ground: &Ground, now: OffsetDateTime) -> anyhow::Result<Store> {
     let compact = now.format(format_description!("[year][month][day]T[hour][minute][second]Z"))?;
     let git = env!("C2M_GIT");
     let name = store::stamp(&compact, git, args.label.as_deref());
@@ -161,11 +185,12 @@ fn begin(args: &Args, ground: &Ground) -> anyhow::Result<Store> {
         argv: std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect(),
         label: args.label.clone(),
         experiment: ground.experiment.name.clone(),
-        started_utc: now.replace_nanosecond(0)?.format(&Rfc3339)?,
+        started_utc: rfc3339(now)?,
         isolation: ground.isolation.clone(),
         host: ground.host.clone(),
         roles: Vec::new(),
         search: None,
+        resumed: Vec::new(),
     };
     let chosen = if ground.auto { "# counts were chosen to fit the machine of the run\n" } else { "" };
     let note = format!(
@@ -184,9 +209,12 @@ struct Run {
 }
 
 impl Run {
-    fn go(mut self) -> anyhow::Result<ExitCode> {
-        let begin_ns = monotonic_ns();
-        let mut sampling = Sampling::start(self.store.dir(), begin_ns, &self.ground.host.name)?;
+    /// Runs what there is to run, in a run that has lasted for so long already.
+    fn go(mut self, lasted_ns: u64) -> anyhow::Result<(ExitCode, Option<PathBuf>)> {
+        let begin_ns = monotonic_ns() - lasted_ns;
+        let kept: Vec<(u32, u32)> = self.store.points().iter().map(|row| (row.point, row.repetition)).collect();
+        let keeps = |repetition| kept.contains(&repetition);
+        let mut sampling = Sampling::start(self.store.dir(), begin_ns, &self.ground.host.name, keeps)?;
         let points = match self.ground.experiment.search {
             Some(search) => self.search(search, &mut sampling, begin_ns),
             None => self.points(&mut sampling, begin_ns),
@@ -204,7 +232,8 @@ impl Run {
         let interrupted = self.stop.load(Ordering::Relaxed);
         // Probes of a search may fail, as the search is for where they begin to.
         let met = found.unwrap_or_else(|| self.store.points().iter().all(met));
-        Ok(ExitCode::from(if met && !interrupted { MET } else { NOT_MET }))
+        let status = ExitCode::from(if met && !interrupted { MET } else { NOT_MET });
+        Ok((status, Some(self.store.dir().to_owned())))
     }
 
     /// Runs the probes of a search; says whether a value was found.
@@ -247,6 +276,10 @@ impl Run {
         for of_point in &checks {
             let (point, refusal) = (&of_point.point, of_point.refusal());
             for repetition in 0..experiment.measure.repetitions_of(point.clients) {
+                if self.store.status(point.index, repetition).is_some() {
+                    // Done before the run was taken up again.
+                    continue;
+                }
                 if let Some(reason) = refusal.clone() {
                     let row = summary::blank(&experiment, point, repetition);
                     self.store.put(PointRow { status: Status::Skipped, reason, ..row })?;

@@ -46,16 +46,17 @@ pub struct Sampling {
 }
 
 impl Sampling {
-    /// Creates the tables in `dir` and starts the thread. Times are counted from `begin_ns`.
-    pub fn start(dir: &Path, begin_ns: u64, host: &str) -> anyhow::Result<Self> {
+    /// Creates the tables in `dir`, or goes on with them in the rows of repetitions that `keeps` names, and starts the
+    /// thread. Times are counted from `begin_ns`.
+    pub fn start(dir: &Path, begin_ns: u64, host: &str, keeps: impl Fn((u32, u32)) -> bool) -> anyhow::Result<Self> {
         let moment = Arc::new(Mutex::new(Moment::default()));
         let (asks, asked) = mpsc::channel();
         let worker = Worker {
             machine: Machine::new(host, begin_ns),
             begin_ns,
             moment: Arc::clone(&moment),
-            samples: Writer::create(dir).context("create samples.csv")?,
-            cores: Writer::create(dir).context("create cores.csv")?,
+            samples: Writer::resume(dir, &keeps)?,
+            cores: Writer::resume(dir, &keeps)?,
         };
         let thread = std::thread::Builder::new().name("sampler".into()).spawn(move || worker.run(&asked))?;
         Ok(Self { moment, asks: Some(asks), thread: Some(thread) })

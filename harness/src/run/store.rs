@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use c2m_schema::rows::{BroadcastRow, ErrorRow, FloorRow, LatencyRow, PointRow, Status};
 use c2m_schema::run::{self, RunRecord};
-use c2m_schema::table::{self, Writer};
+use c2m_schema::table::{self, Row as _, Writer};
 
 use crate::experiment::Experiment;
 use crate::rundir::EXPERIMENT_FILE;
@@ -71,6 +71,23 @@ impl Store {
         Ok(store)
     }
 
+    /// Goes on with the run in `dir`, of which `points` stay as they are; rows of anything else are taken out of its tables.
+    pub fn resume(dir: PathBuf, e: &Experiment, points: Vec<PointRow>, record: RunRecord) -> anyhow::Result<Self> {
+        let keeps = |repetition| points.iter().any(|row| row.of() == repetition);
+        let mut store = Self {
+            broadcasts: Writer::resume(&dir, keeps)?,
+            latency: Writer::resume(&dir, keeps)?,
+            errors: Writer::resume(&dir, keeps)?,
+            floor: e.floor.map(|_| Writer::resume(&dir, keeps)).transpose()?,
+            points,
+            dir,
+            record,
+        };
+        store.write_record()?;
+        store.write_points()?;
+        Ok(store)
+    }
+
     /// Where the run is written.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -83,18 +100,17 @@ impl Store {
 
     /// Status of one repetition; none before it began.
     pub fn status(&self, point: u32, repetition: u32) -> Option<Status> {
-        self.points.iter().find(|r| (r.point, r.repetition) == (point, repetition)).map(|r| r.status)
+        self.points.iter().find(|r| r.of() == (point, repetition)).map(|r| r.status)
     }
 
     /// Puts the row of a repetition, in place of an earlier one of the same repetition. Other files first, so that a row
     /// that says how a repetition ended never stands before its details.
     pub fn put(&mut self, row: PointRow) -> anyhow::Result<()> {
-        let key = |r: &PointRow| (r.point, r.repetition);
-        match self.points.iter_mut().find(|r| key(r) == key(&row)) {
+        match self.points.iter_mut().find(|r| r.of() == row.of()) {
             Some(place) => *place = row,
             None => self.points.push(row),
         }
-        self.points.sort_by_key(key);
+        self.points.sort_by_key(table::Row::of);
         self.write_points()
     }
 

@@ -65,6 +65,7 @@ pub(crate) fn record() -> RunRecord {
         },
         roles: Vec::new(),
         search: None,
+        resumed: Vec::new(),
     }
 }
 
