@@ -1,5 +1,6 @@
-// Supabase's realtime-js, a client of Phoenix channels by other authors: topics realtime:*. It speaks version 1.0.0 here: in
-// 2.0.0 it sends broadcasts in binary messages of a kind of its own server's, for which Phoenix closes with 1011.
+// Supabase's realtime-js, a client of Phoenix channels by other authors: topics realtime:*. Its releases from 2.100 on wrap a
+// fork of phoenix.js; this one has its own code for the protocol. It speaks version 1.0.0 here: in 2.0.0 it sends broadcasts
+// in binary messages of a kind of its own server's, for which Phoenix closes with 1011.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { RealtimeClient } from "@supabase/realtime-js";

@@ -4,7 +4,8 @@ find_python2() {
   local candidate
   for candidate in "${PY2:-}" "$(command -v pyenv > /dev/null && ls -d "$(pyenv root)"/versions/2.7.*/bin/python2.7 2> /dev/null | tail -n 1)" \
     "$(command -v python2.7)"; do
-    [ -n "$candidate" ] && "$candidate" -c '' 2> /dev/null && { echo "$candidate"; return; }
+    [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (2, 7))' 2> /dev/null \
+      && { echo "$candidate"; return; }
   done
   return 1
 }

@@ -6,13 +6,12 @@ use std::net::TcpStream;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use c2m_protocol::frame::{self, Control, Data, Event, Limits, OpCode, Partial, Role};
+use c2m_protocol::frame::{self, Control, Data, Event, OpCode, Partial, Role};
 use c2m_protocol::handshake::{self, ClientError, ClientHead};
 
 use crate::wire::{self, Masks};
+use crate::worker::LIMITS;
 
-/// Largest message of the suite's cases.
-const LIMITS: Limits = Limits { max_message_bytes: 32 * 1024 * 1024 };
 /// No case of the suite is silent for longer.
 const SILENCE_MAX: Duration = Duration::from_mins(1);
 const READ_BYTES: usize = 64 * 1024;
