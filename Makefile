@@ -51,5 +51,5 @@ conformance: build ## Clients and suites that others wrote, against server and l
 
 fuzz-smoke: ## Run each fuzz target for FUZZ_SECONDS (needs a C++ compiler; installs cargo-fuzz into target/tools)
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
-	cargo clippy --manifest-path fuzz/Cargo.toml --locked --all-targets -- -D warnings
 	fuzz/smoke.sh
+	cargo clippy --manifest-path fuzz/Cargo.toml --locked --all-targets -- -D warnings

@@ -40,7 +40,7 @@ for name in $("$fuzz" list); do
     if "$fuzz" run "${options[@]}" "$name" "$found" "fuzz/corpus/$name" -- \
         -max_total_time="$seconds" -timeout=10 -print_final_stats=1 >"$log" 2>&1; then
         awk -v name="$name" '
-            / DONE |\tDONE / { coverage = $4; features = $6 }
+            /\tDONE / { coverage = $4; features = $6 }
             /^stat::number_of_executed_units:/ { runs = $2 }
             /^stat::average_exec_per_sec:/ { rate = $2 }
             END {
@@ -50,7 +50,8 @@ for name in $("$fuzz" list); do
     else
         status=1
         tail -n 60 "$log" >&2
-        echo "$name: a finding; the input and how to run it again stand above, all of it in $log" >&2
+        echo "$name: a finding, see above and $log; its input is in fuzz/artifacts/$name. To run one again:" >&2
+        echo "  RUSTC_BOOTSTRAP=1 $fuzz run ${options[*]} $name INPUT" >&2
     fi
 done
 exit "$status"
