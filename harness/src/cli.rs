@@ -42,7 +42,7 @@ pub fn main() -> ExitCode {
         Verb::Floor(args) => crate::floor::cli(&args),
         Verb::Report(args) => crate::report::cli(args),
         Verb::Plot(args) => crate::draw::cli(args),
-        Verb::Compare(args) => crate::compare::cli(args),
+        Verb::Compare(args) => crate::compare::cli(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("c2m: {error:#}");

@@ -45,5 +45,5 @@ pub fn cli(args: &Args) -> anyhow::Result<ExitCode> {
     let Some(dir) = dir else { return Ok(status) };
     let comparison = compare::compare(&earlier, &RunDir::load(&dir)?);
     print!("{}", compare::text(&comparison));
-    Ok(ExitCode::from(compare::exit_code(&[comparison])))
+    Ok(ExitCode::from(compare::exit_code(&[comparison], 0.0)))
 }

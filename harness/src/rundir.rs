@@ -135,6 +135,11 @@ impl RunDir {
         })
     }
 
+    /// A run of which only its points are known: no machine, no definition, no details.
+    pub fn of_points(path: PathBuf, points: Vec<PointRow>) -> Self {
+        Self { path, record: None, points, experiment_toml: None, samples: OnceLock::new() }
+    }
+
     /// `samples.csv`, the columns that charts over time need. Read once, since several charts need it and it is large.
     pub fn samples(&self) -> Result<&[Sample], &ReadError> {
         self.samples.get_or_init(|| table::read(&self.path)).as_deref()

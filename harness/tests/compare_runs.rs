@@ -32,7 +32,7 @@ fn figure<'a>(comparison: &'a Comparison, metric: &str) -> &'a Figure {
 }
 
 fn code(comparison: &Comparison) -> u8 {
-    compare::exit_code(std::slice::from_ref(comparison))
+    compare::exit_code(std::slice::from_ref(comparison), 0.0)
 }
 
 #[test]
@@ -150,4 +150,44 @@ fn other_payloads_make_deliveries_not_comparable() {
     let comparison = compare::compare(&a, &RunDir::load(dir.path()).unwrap());
     assert_eq!(figure(&comparison, "delivery_p50_ns").verdict, Verdict::NotComparable);
     assert_eq!(figure(&comparison, "kernel_bytes_per_client").verdict, Verdict::Same);
+}
+
+#[test]
+fn what_is_worse_counts_from_the_tolerance_on() {
+    let worse = [against(&small(), &Made { cost_percent: 130, ..small() })];
+    assert_eq!([0.0, 0.2, 0.5].map(|tolerance| compare::exit_code(&worse, tolerance)), [3, 3, 0]);
+    let fewer = [against(&small(), &Made { joined_per_mille: 900, ..small() })];
+    assert_eq!([0.05, 0.2].map(|tolerance| compare::exit_code(&fewer, tolerance)), [3, 0], "in either direction");
+}
+
+#[test]
+fn repetitions_show_their_spread_and_a_single_one_has_none() {
+    let three = against(&small(), &small());
+    let spread = figure(&three, "kernel_bytes_per_client").spread_a.expect("three repetitions");
+    assert!(spread > 0.0 && spread < 0.05, "{spread}");
+    let single = Made { repetitions: 1, ..small() };
+    assert_eq!(figure(&against(&single, &single), "kernel_bytes_per_client").spread_a, None);
+}
+
+fn c2m(arguments: &[&std::ffi::OsStr]) -> (Option<i32>, String, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_c2m")).arg("compare").args(arguments).output();
+    let output = output.expect("c2m runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// What others published stands beside a run's own figures, and gets no verdict: another machine, mostly unknown.
+#[test]
+fn published_results_are_set_beside_a_run_without_a_verdict() {
+    let (dir, _) = run(&Made { counts: vec![300_000], ..small() }, &draw_support::record());
+    let published = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/published/experiments.csv");
+    let (status, text, errors) = c2m(&[published.as_os_str(), dir.path().as_os_str()]);
+    assert_eq!(status, Some(4), "{errors}");
+    assert!(text.contains("Phoenix 2015") && text.contains("300,000 clients"), "{text}");
+    assert!(text.contains("not comparable: the machines differ") && !text.contains("better"), "{text}");
+
+    let broken = dir.path().join("published.csv");
+    std::fs::write(&broken, "system,year,clients\nPhoenix,2015,many\n").unwrap();
+    let (status, _, errors) = c2m(&[broken.as_os_str(), dir.path().as_os_str()]);
+    assert!(status == Some(2) && errors.contains("published.csv"), "{errors}");
 }

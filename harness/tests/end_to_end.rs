@@ -2,87 +2,18 @@
 //!
 //! The server and the agent are built by `make test` beside the harness.
 
-use std::io::{BufRead as _, BufReader};
+#[allow(dead_code, reason = "not every test that looks at live runs needs all of it")]
+mod live;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use c2m_schema::rooms::{RoomPlan, Rooms, Sizes};
 use c2m_schema::rows::{BroadcastRow, ErrorRow, FloorRow, PointRow, SampleRow, Status, Subject};
 use c2m_schema::table;
-
-/// Long enough for the slowest machine; nothing waits for it to pass.
-const DEADLINE: Duration = Duration::from_secs(90);
-
-struct Bench {
-    dir: tempfile::TempDir,
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self { dir: tempfile::tempdir().expect("temporary directory") }
-    }
-
-    fn results(&self) -> PathBuf {
-        self.dir.path().join("results")
-    }
-
-    fn experiment(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.dir.path().join(format!("{name}.toml"));
-        std::fs::write(&path, text).expect("write experiment");
-        path
-    }
-
-    fn c2m(&self, experiment: &Path) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_c2m"));
-        command.arg("run").arg(experiment).arg("--results").arg(self.results());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    fn only_run(&self) -> PathBuf {
-        let mut runs = self.runs();
-        assert_eq!(runs.len(), 1, "run directories: {runs:?}");
-        runs.remove(0)
-    }
-
-    fn runs(&self) -> Vec<PathBuf> {
-        let experiments = std::fs::read_dir(self.results()).into_iter().flatten().flatten();
-        experiments
-            .flat_map(|e| std::fs::read_dir(e.path()).expect("read results"))
-            .map(|run| run.expect("entry").path())
-            .collect()
-    }
-}
-
-fn run_directory(output: &Output) -> PathBuf {
-    let stdout = String::from_utf8(output.stdout.clone()).expect("UTF-8");
-    let lines: Vec<_> = stdout.lines().collect();
-    assert_eq!(lines.len(), 1, "stdout is the run directory and nothing else: {stdout:?}\n{}", errors(output));
-    PathBuf::from(lines[0])
-}
-
-fn errors(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn small(clients: u64, rate: u64, broadcasts: u32) -> String {
-    format!(
-        "question = \"does a small room work?\"\n[clients]\ncounts = [{clients}]\n[arrival]\nrate_per_s = {rate}\n\
-         [broadcast]\ncount = {broadcasts}\ninterval_ms = 200\n[measure]\nsettle_s = 1\n\
-         [expect]\njoined = \"all\"\nmissing = 0\nduplicate = 0\n"
-    )
-}
-
-/// On every row of an agent the states add up (C23).
-fn assert_states_add_up(samples: &[SampleRow]) {
-    let agents: Vec<_> = samples.iter().filter(|s| s.subject == Subject::Agent && s.attempted.is_some()).collect();
-    assert!(!agents.is_empty(), "agents were sampled");
-    for s in agents {
-        let parts = [s.pending, s.failed, s.live, s.dropped, s.reconnecting];
-        assert_eq!(s.attempted, Some(parts.iter().map(|p| p.expect("measured")).sum()), "{s:?}");
-    }
-}
+use live::{
+    Bench, Running, assert_left_in_order, assert_states_add_up, errors, eventually, kill, run_directory, small,
+};
 
 #[test]
 fn a_thousand_clients_get_every_broadcast_once_and_a_second_run_keeps_the_first() {
@@ -261,85 +192,6 @@ fn report_and_plots_come_back_byte_for_byte_from_the_tables() {
         assert!(done.status.success(), "{verb}: {}", errors(&done));
     }
     assert!(before == derived(), "charts and report are pure functions of the tables");
-}
-
-/// A run that is being killed: its processes, found by parent.
-struct Running {
-    child: Child,
-    lines: BufReader<std::process::ChildStderr>,
-}
-
-impl Running {
-    /// Starts a run that would hold its clients for longer than the test takes, and waits until clients are joined.
-    fn start(bench: &Bench) -> Self {
-        let text = small(200, 1000, 2).replace("settle_s = 1", "settle_s = 60");
-        let mut command = bench.c2m(&bench.experiment("killed", &text));
-        let mut child = command.stdout(Stdio::null()).spawn().expect("c2m starts");
-        let lines = BufReader::new(child.stderr.take().expect("piped"));
-        let running = Self { child, lines };
-        eventually("agents report joined clients", || {
-            let dir = bench.runs().into_iter().next()?;
-            let samples: Vec<SampleRow> = table::read(&dir).ok()?;
-            samples.iter().any(|s| s.subject == Subject::Agent && s.live == Some(200)).then_some(())
-        });
-        running
-    }
-
-    fn children(&self) -> Vec<u32> {
-        let path = format!("/proc/{0}/task/{0}/children", self.child.id());
-        let text = std::fs::read_to_string(path).expect("children of the harness");
-        text.split_whitespace().map(|pid| pid.parse().expect("pid")).collect()
-    }
-
-    fn child_named(&self, name: &str) -> u32 {
-        let named = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.trim() == name);
-        self.children().into_iter().find(named).unwrap_or_else(|| panic!("{name} runs"))
-    }
-
-    fn end(mut self) -> (std::process::ExitStatus, String) {
-        let mut log = String::new();
-        let mut line = String::new();
-        while self.lines.read_line(&mut line).expect("stderr") > 0 {
-            log.push_str(&line);
-            line.clear();
-        }
-        (self.child.wait().expect("wait"), log)
-    }
-}
-
-fn kill(pid: u32, signal: &str) {
-    let done = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().expect("kill runs");
-    assert!(done.success());
-}
-
-fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
-    let started = Instant::now();
-    loop {
-        if let Some(value) = check() {
-            return value;
-        }
-        assert!(started.elapsed() < DEADLINE, "{what}: not within {DEADLINE:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn gone(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-    stat.map_or(true, |s| s.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
-}
-
-/// What issue and user ask of every killed run: valid tables, a status with its reason, and nothing left behind.
-fn assert_left_in_order(bench: &Bench, processes: &[u32]) -> PointRow {
-    let dir = bench.only_run();
-    let points: Vec<PointRow> = table::read(&dir).expect("points.csv");
-    let [point] = points.as_slice() else { panic!("one row: {points:?}") };
-    assert_ne!(point.status, Status::Ok);
-    assert_ne!(point.reason, "");
-    assert_states_add_up(&table::read(&dir).expect("samples.csv"));
-    for &pid in processes {
-        eventually("no orphan", || gone(pid).then_some(()));
-    }
-    point.clone()
 }
 
 #[test]

@@ -54,6 +54,10 @@ pub struct Figure {
     pub a: Vec<f64>,
     /// Of every repetition of the second run, in order.
     pub b: Vec<f64>,
+    /// Largest less smallest of the first run, over their median; none for a single repetition.
+    pub spread_a: Option<f64>,
+    /// The same of the second run.
+    pub spread_b: Option<f64>,
     /// Median of the second over median of the first; none where that has no meaning.
     pub ratio: Option<f64>,
     /// Verdict.
@@ -89,9 +93,11 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Whether a figure is worse.
-    pub fn is_worse(&self) -> bool {
-        self.verdicts().any(|v| v == Verdict::Worse)
+    /// Whether a figure is worse, its median by more than `tolerance`, a share. What was nothing before is worse by any
+    /// amount.
+    pub fn is_worse(&self, tolerance: f64) -> bool {
+        let beyond = |f: &Figure| f.ratio.is_none_or(|ratio| ratio.max(1.0 / ratio) - 1.0 > tolerance);
+        self.points.iter().flat_map(|p| &p.figures).any(|f| f.verdict == Verdict::Worse && beyond(f))
     }
 
     /// Whether verdicts are lacking: the machines differ, nothing matches, or a figure has too few repetitions.
@@ -175,7 +181,8 @@ fn judge(metric: &Metric, rows_a: &[PointRow], rows_b: &[PointRow], same_class: 
         _ => None,
     };
     let (verdict, reason) = verdict(metric, rows_a, rows_b, (&a, &b), same_class);
-    Figure { metric: metric.name, a, b, ratio, verdict, reason: reason.to_owned() }
+    let (spread_a, spread_b) = (spread(&a), spread(&b));
+    Figure { metric: metric.name, a, b, spread_a, spread_b, ratio, verdict, reason: reason.to_owned() }
 }
 
 fn verdict(
@@ -217,6 +224,12 @@ fn payloads(rows: &[PointRow]) -> Vec<Option<u64>> {
 
 fn range(values: &[f64]) -> Option<(f64, f64)> {
     crate::draw::scale::range(values.iter().copied())
+}
+
+fn spread(values: &[f64]) -> Option<f64> {
+    let (low, high) = range(values).filter(|_| values.len() > 1)?;
+    let middle = median(values).filter(|&middle| middle != 0.0)?;
+    Some((high - low) / middle)
 }
 
 fn sorted(values: &[f64]) -> Vec<f64> {

@@ -4,6 +4,7 @@ mod hosts;
 mod judge;
 mod metrics;
 mod print;
+mod published;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,9 +24,12 @@ const EXIT_NOT_COMPARABLE: u8 = 4;
 /// `c2m compare`: sets runs beside the first one. Exit code 0: same or better; 3: worse; 4: not comparable.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Run directories: the one to compare with, then the others.
-    #[arg(required = true, num_args = 2.., value_name = "DIR")]
+    /// Run directories, or tables of published results: the one to compare with, then the others.
+    #[arg(required = true, num_args = 2.., value_name = "DIR|CSV")]
     pub dirs: Vec<PathBuf>,
+    /// Let a figure that is worse count (exit status 3) only when its median is worse by more than this
+    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = percent)]
+    pub fail_above: f64,
     /// One row per figure, as CSV; the differences of the machines go to stderr.
     #[arg(long, conflicts_with_all = ["json", "markdown"])]
     pub csv: bool,
@@ -38,10 +42,15 @@ pub struct Args {
 }
 
 /// Runs `c2m compare`. Fails when a directory is not a run directory or can't be read.
-pub fn cli(args: Args) -> anyhow::Result<ExitCode> {
-    let runs: Vec<RunDir> = args.dirs.into_iter().map(|dir| RunDir::load(&dir)).collect::<Result<_, _>>()?;
+pub fn cli(args: &Args) -> anyhow::Result<ExitCode> {
+    let runs: Vec<Vec<RunDir>> = args.dirs.iter().map(|path| published::load(path)).collect::<Result<_, _>>()?;
     let Some((first, others)) = runs.split_first() else { anyhow::bail!("give two run directories or more") };
-    let comparisons: Vec<Comparison> = others.iter().map(|other| compare(first, other)).collect();
+    let pairs = first.iter().flat_map(|a| others.iter().flatten().map(move |b| (a, b)));
+    let mut comparisons: Vec<Comparison> = pairs.map(|(a, b)| compare(a, b)).collect();
+    // Of a published table, the systems of which nothing stands beside anything say nothing.
+    if comparisons.iter().any(|c| !c.points.is_empty()) && comparisons.len() >= args.dirs.len() {
+        comparisons.retain(|c| !c.points.is_empty());
+    }
     let joined = |print: fn(&Comparison) -> String| comparisons.iter().map(print).collect::<Vec<_>>().join("\n");
     if args.csv {
         for c in &comparisons {
@@ -55,12 +64,19 @@ pub fn cli(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         print!("{}", joined(print::text));
     }
-    Ok(ExitCode::from(exit_code(&comparisons)))
+    Ok(ExitCode::from(exit_code(&comparisons, args.fail_above)))
 }
 
-/// The worst of the comparisons.
-pub fn exit_code(comparisons: &[Comparison]) -> u8 {
-    if comparisons.iter().any(Comparison::is_worse) {
+/// A share from `10%` or `10`.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse::<f64>();
+    let share = number.ok().filter(|percent| (0.0..=1e6).contains(percent)).map(|percent| percent / 100.0);
+    share.ok_or_else(|| "a percentage such as 10%".to_owned())
+}
+
+/// The worst of the comparisons; what is worse counts when it is so by more than `tolerance`, a share.
+pub fn exit_code(comparisons: &[Comparison], tolerance: f64) -> u8 {
+    if comparisons.iter().any(|c| c.is_worse(tolerance)) {
         EXIT_WORSE
     } else if comparisons.iter().any(Comparison::is_incomplete) {
         EXIT_NOT_COMPARABLE

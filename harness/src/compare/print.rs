@@ -27,8 +27,17 @@ fn summary(c: &Comparison) -> String {
     if counts.is_empty() { "no point is in both runs".to_owned() } else { counts }
 }
 
-fn cells(figure: &Figure) -> [String; 5] {
-    [figure.metric.to_owned(), show(figure, &figure.a), show(figure, &figure.b), ratio(figure), verdict(figure)]
+/// How far repetitions of one run were apart, A and B.
+fn spread(figure: &Figure) -> String {
+    let one = |spread: Option<f64>| spread.map_or_else(|| "—".to_owned(), |s| format!("{:.1} %", s * 100.0));
+    format!("{}, {}", one(figure.spread_a), one(figure.spread_b))
+}
+
+const HEAD: [&str; 6] = ["metric", "A", "B", "B/A", "spread A, B", "verdict"];
+
+fn cells(figure: &Figure) -> [String; 6] {
+    let (a, b) = (show(figure, &figure.a), show(figure, &figure.b));
+    [figure.metric.to_owned(), a, b, ratio(figure), spread(figure), verdict(figure)]
 }
 
 fn key(point: &Point) -> (u64, String) {
@@ -42,8 +51,8 @@ pub(crate) fn text(c: &Comparison) -> String {
     out += &differences(c);
     for point in &c.points {
         let _ = writeln!(out, "\n{}", point_name(&key(point)));
-        let head = ["metric", "A", "B", "B/A", "verdict"].map(str::to_owned);
-        let rows: Vec<[String; 5]> = std::iter::once(head).chain(point.figures.iter().map(cells)).collect();
+        let head = HEAD.map(str::to_owned);
+        let rows: Vec<[String; 6]> = std::iter::once(head).chain(point.figures.iter().map(cells)).collect();
         out += &aligned(&rows);
     }
     if !c.left_out.is_empty() {
@@ -109,7 +118,7 @@ pub(super) fn markdown(c: &Comparison) -> String {
     }
     for point in &c.points {
         let _ = writeln!(out, "\n### {}\n", point_name(&key(point)));
-        out += "| metric | A | B | B/A | verdict |\n| --- | ---: | ---: | ---: | --- |\n";
+        let _ = writeln!(out, "| {} |\n| --- | ---: | ---: | ---: | ---: | --- |", HEAD.join(" | "));
         for figure in &point.figures {
             let _ = writeln!(out, "| {} |", cells(figure).map(|c| bar(&c)).join(" | "));
         }
@@ -142,12 +151,14 @@ pub(super) fn csv(comparisons: &[Comparison]) -> anyhow::Result<String> {
         "ratio",
         "verdict",
         "reason",
+        "a_spread",
+        "b_spread",
     ])?;
     let join = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<_>>().join(";");
     for c in comparisons {
         for point in &c.points {
             for f in &point.figures {
-                let ratio = f.ratio.map(|r| r.to_string()).unwrap_or_default();
+                let number = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
                 let clients = point.clients_target.to_string();
                 writer.write_record([
                     c.a.as_str(),
@@ -157,9 +168,11 @@ pub(super) fn csv(comparisons: &[Comparison]) -> anyhow::Result<String> {
                     f.metric,
                     &join(&f.a),
                     &join(&f.b),
-                    &ratio,
+                    &number(f.ratio),
                     f.verdict.name(),
                     &f.reason,
+                    &number(f.spread_a),
+                    &number(f.spread_b),
                 ])?;
             }
         }

@@ -1,5 +1,6 @@
 //! Results that others published, for scale: `results/published/experiments.csv`, compiled in.
 
+use std::path::Path;
 use std::sync::LazyLock;
 
 use serde::Deserialize;
@@ -19,6 +20,10 @@ pub struct Published {
     pub used_memory_bytes: Option<u64>,
     /// What that memory is: `system`, `rss`, `kernel`, `all-in`.
     pub memory_kind: String,
+    /// Clients arriving per second.
+    pub arrival_per_s: Option<f64>,
+    /// Longest time of a message to all, milliseconds.
+    pub broadcast_ms_max: Option<f64>,
     /// Price of the server for a month.
     pub monthly_usd: Option<f64>,
     /// Where it was published.
@@ -35,6 +40,11 @@ pub fn all() -> &'static [Published] {
         reader.deserialize().collect::<Result<_, _>>().expect("the compiled-in table is sound")
     });
     &ALL
+}
+
+/// The results in a table of the same form. Errors: the file can't be read, or a line or cell of it.
+pub fn read(path: &Path) -> Result<Vec<Published>, csv::Error> {
+    csv::Reader::from_path(path)?.deserialize().collect()
 }
 
 #[cfg(test)]
