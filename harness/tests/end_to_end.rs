@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use c2m_schema::rooms::{RoomPlan, Rooms, Sizes};
-use c2m_schema::rows::{BroadcastRow, ErrorRow, FloorRow, PointRow, SampleRow, Status, Subject};
+use c2m_schema::rows::{BroadcastRow, ErrorRow, FloorRow, Phase, PointRow, SampleRow, Status, Subject};
 use c2m_schema::table;
 use live::{
     Bench, Running, assert_left_in_order, assert_states_add_up, errors, eventually, kill, run_directory, small,
@@ -371,4 +371,63 @@ fn a_floor_that_does_not_fit_the_machine_is_refused() {
     assert!(!output.status.success());
     assert!(output.stdout.is_empty());
     assert!(errors(&output).contains("memory"), "{}", errors(&output));
+}
+
+/// Within three per cent, by means that share no code with the harness: `/proc`, the server's own counters, `ss` and the
+/// interface's counters in the run's namespace.
+#[test]
+fn figures_agree_with_independent_witnesses() {
+    const CLIENTS: u64 = 400;
+    let bench = Bench::new();
+    let text = small(CLIENTS, 2_000, 20)
+        .replace("interval_ms = 200", "interval_ms = 100\npayload_bytes = 16_384")
+        .replace("settle_s = 1", "settle_s = 0.5\nhold_s = 60");
+    let running = Running::of(&bench, CLIENTS, &text);
+    let server = running.child_named("c2m-server");
+    let samples = eventually("clients are held after the broadcasts", || {
+        let samples: Vec<SampleRow> = table::read(&bench.only_run()).ok()?;
+        let holds = |s: &&SampleRow| (s.phase, s.subject) == (Phase::Hold, Subject::Server);
+        (samples.iter().filter(holds).count() > 1).then_some(samples)
+    });
+    let inside = |script: &str| {
+        let mut command = Command::new("nsenter");
+        command.args(["--net", "--target", &server.to_string(), "--", "bash", "-c", script]);
+        command.output().ok().filter(|o| o.status.success()).map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
+    };
+    let record = std::fs::read_to_string(bench.only_run().join("run.json")).expect("run.json");
+    let is_alone = record.contains("\"mode\": \"netns\"");
+    let Some(listening) = inside("ss -Hltn").filter(|_| is_alone) else {
+        println!("skipped: the run has no namespace of its own, or nsenter and ss are not allowed here");
+        return;
+    };
+    let (address, port) = listening.split_whitespace().nth(3).and_then(|a| a.rsplit_once(':')).expect("an address");
+    let near = |what: &str, figure: u64, witness: u64| {
+        let apart = figure.abs_diff(witness) as f64 / witness.max(1) as f64;
+        assert!(apart <= 0.03, "{what}: {figure} against {witness}");
+    };
+    let last = |subject| samples.iter().rfind(|s| s.subject == subject).expect("sampled");
+
+    let status = std::fs::read_to_string(format!("/proc/{server}/status")).expect("the server runs");
+    let resident =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")).expect("VmRSS");
+    let resident: u64 = resident.trim().parse().expect("a number");
+    near("resident bytes", last(Subject::Server).rss_bytes.expect("measured"), resident * 1024);
+
+    let request = "GET /stats HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n";
+    let answer =
+        inside(&format!("exec 3<>/dev/tcp/{address}/{port}; printf '{request}' >&3; cat <&3")).expect("/stats");
+    let body = answer.split_once("\r\n\r\n").expect("a body").1;
+    let stats: c2m_schema::control::ServerStats = serde_json::from_str(body).expect("JSON");
+    let live = last(Subject::Agent).live.expect("measured");
+    assert_eq!((live, stats.joined), (CLIENTS, CLIENTS));
+    let sockets = inside(&format!("ss -Htn state established 'sport = :{port}' | wc -l")).expect("ss");
+    assert_eq!(sockets.trim().parse(), Ok(CLIENTS));
+
+    let devices = inside("cat /proc/net/dev").expect("counters");
+    let lo = devices.lines().find_map(|line| line.trim().strip_prefix("lo:")).expect("lo");
+    let received: u64 = lo.split_whitespace().next().and_then(|n| n.parse().ok()).expect("bytes");
+    // Headers and acknowledgements go with these.
+    near("bytes on the wire", stats.bytes_out + stats.bytes_in, received);
+    kill(running.child.id(), "INT");
+    running.end();
 }
