@@ -7,7 +7,7 @@ C2M     := target/release/c2m
 export FUZZ_SECONDS ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help build experiment smoke test check fmt clippy bench plots report compare conformance faults fuzz-smoke
+.PHONY: help build experiment smoke test check fmt clippy bench plots report compare conformance faults sensitivity fuzz-smoke
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ conformance: build ## Clients and suites that others wrote, against server and l
 faults: ## Kill, stop and starve each process of a run of 10,000 clients, fill its disk (minutes)
 	cargo build --release --locked --workspace --bins
 	cargo test --release --locked -p c2m --test faults -- --ignored --test-threads=1
+
+sensitivity: build ## Two runs of this build compare as same, one with a slower fan-out as worse (minutes, quiet machine)
+	harness/sensitivity
 
 fuzz-smoke: ## Run each fuzz target for FUZZ_SECONDS (needs a C++ compiler; installs cargo-fuzz into target/tools)
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
