@@ -373,7 +373,7 @@ fn a_floor_that_does_not_fit_the_machine_is_refused() {
     assert!(errors(&output).contains("memory"), "{}", errors(&output));
 }
 
-/// Within three per cent, by means that share no code with the harness: `/proc`, the server's own counters, `ss` and the
+/// C19, C20: within three per cent, by means that share no code with the harness: `/proc`, the server's own counters, `ss` and the
 /// interface's counters in the run's namespace.
 #[test]
 fn figures_agree_with_independent_witnesses() {

@@ -82,25 +82,85 @@ fn clients_that_the_server_never_accepts_are_upgrade_timeouts_and_the_server_is_
     );
 }
 
+/// Runs a definition; gives the rows of its points.
+fn run(dir: &tempfile::TempDir, counts: &str, more: &str) -> Vec<PointRow> {
+    let experiment = dir.path().join("case.toml");
+    let text = format!(
+        "question = \"?\"\n[clients]\ncounts = {counts}\nheartbeat_s = 0\nobservers = 0\n[arrival]\nrate_per_s = 2500\n\
+         [broadcast]\ncount = 0\n[measure]\nsettle_s = 1\n[expect]\njoined = \"all\"\n{more}"
+    );
+    std::fs::write(&experiment, text).expect("write");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_c2m"));
+    let output = command.arg("run").arg(&experiment).arg("--results").arg(dir.path().join("results")).output();
+    let output = output.expect("c2m runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let run = String::from_utf8(output.stdout).expect("UTF-8");
+    table::read(Path::new(run.trim())).expect("points.csv")
+}
+
+/// C21: every point has a server of its own, so what a large one took does not colour the next.
+#[test]
+fn the_order_of_a_sweep_does_not_change_what_a_client_costs() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let rss = |row: &PointRow| row.server_rss_bytes.expect("measured");
+    let sweep = run(&dir, "[500, 4000, 500]", "");
+    let alone = run(&dir, "[500]", "");
+    let (third, alone) = (rss(&sweep[2]), rss(&alone[0]));
+    assert!(third.abs_diff(alone) * 100 <= alone * 15, "{third} after a large point, {alone} alone");
+    assert!(rss(&sweep[1]) > third, "the large point took more");
+}
+
+/// C21: clients that come and go leave nothing behind.
+#[test]
+fn ten_times_two_thousand_clients_leave_the_server_as_it_was_after_twice() {
+    let server = Server::with_nofile(20_000);
+    let resident = || -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    };
+    let cycle = || {
+        let mut command = Command::new(binary("c2m-loadgen"));
+        command.args(["run", "--url", &format!("ws://{}/socket/websocket", server.address), "--clients", "2000"]);
+        command.args([
+            "--rate",
+            "10000",
+            "--broadcasts",
+            "0",
+            "--heartbeat-s",
+            "0",
+            "--observers",
+            "0",
+            "--settle-s",
+            "0",
+        ]);
+        let output = command.output().expect("c2m-loadgen runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        resident()
+    };
+    let after: Vec<u64> = (0..10).map(|_| cycle()).collect();
+    assert!(after[9] * 10 <= after[1] * 11, "kB after each cycle: {after:?}");
+}
+
+/// C22: a server that may use one core has one shard, whatever the host has.
+#[test]
+fn a_server_has_a_shard_for_each_core_that_it_may_use() {
+    let mut command = Command::new("taskset");
+    command.args(["-c", "0"]).arg(binary("c2m-server")).arg("--stdio").stdin(Stdio::null()).stdout(Stdio::piped());
+    let Ok(output) = command.output() else { return println!("skipped: there is no taskset") };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    match serde_json::from_str(text.lines().next().unwrap_or_default()) {
+        Ok(ServerEvent::Ready(ready)) => assert_eq!(ready.shards, 1),
+        _ if text.is_empty() => println!("skipped: core 0 is not for this process"),
+        other => panic!("the first line is ready, not {other:?}"),
+    }
+}
+
 /// C15: what an idle joined client costs stays inside the budget of the design, in both programs.
 #[test]
 fn an_idle_client_costs_at_most_256_bytes_in_the_server_and_160_in_the_agent() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let experiment = dir.path().join("idle.toml");
-    let text = "question = \"what does an idle client cost?\"\n[clients]\ncounts = [5000]\nheartbeat_s = 0\n\
-                [arrival]\nrate_per_s = 2500\n[broadcast]\ncount = 0\n[expect]\njoined = \"all\"\n";
-    std::fs::write(&experiment, text).expect("write");
-    let output = Command::new(env!("CARGO_BIN_EXE_c2m"))
-        .arg("run")
-        .arg(&experiment)
-        .args(["--set", "clients.observers=0", "--set", "measure.settle_s=1"])
-        .arg("--results")
-        .arg(dir.path().join("results"))
-        .output()
-        .expect("c2m runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let run = String::from_utf8(output.stdout).expect("UTF-8");
-    let points: Vec<PointRow> = table::read(Path::new(run.trim())).expect("points.csv");
+    let points = run(&dir, "[5000]", "");
     let (server, agent) = (points[0].server_user_bytes_per_client, points[0].agent_user_bytes_per_client);
     assert!(server.expect("measured") <= 256.0, "server: {server:?} B per client");
     assert!(agent.expect("measured") <= 160.0, "agent: {agent:?} B per client");

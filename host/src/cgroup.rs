@@ -137,6 +137,7 @@ mod tests {
     use super::*;
     use crate::root::fake;
 
+    /// C20.
     #[test]
     fn no_limit_of_version_1_is_no_limit() {
         let (_dir, root) = fake::root(&[
@@ -148,6 +149,7 @@ mod tests {
         assert_eq!(read(&root), Limits::default());
     }
 
+    /// C20.
     #[test]
     fn no_limit_of_version_2_is_no_limit() {
         let (_dir, root) =

@@ -66,6 +66,7 @@ mod tests {
         (cores, cores.usable())
     }
 
+    /// C22.
     #[test]
     fn a_quota_limits_the_usable_cores_and_none_does_not() {
         for (v1, v2, millicores, usable) in [
@@ -80,6 +81,7 @@ mod tests {
         }
     }
 
+    /// C22.
     #[test]
     fn affinity_limits_the_usable_cores() {
         let (_dir, root) = fake::root(&[HOST_64, ("proc/self/status", "Threads:\t1\nCpus_allowed_list:\t0\n")]);
