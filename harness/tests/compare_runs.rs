@@ -61,11 +61,14 @@ fn worse_and_better_follow_the_direction_of_the_figure() {
 }
 
 #[test]
-fn overlapping_ranges_and_single_repetitions_are_no_difference() {
+fn ranges_that_are_near_and_single_repetitions_are_no_difference() {
     // Repetitions differ by up to two per cent here, so one per cent more overlaps.
     let near = against(&small(), &Made { cost_percent: 101, ..small() });
     assert_eq!(figure(&near, "kernel_bytes_per_client").verdict, Verdict::Same);
     assert_eq!(code(&near), 0);
+    // Three per cent more and they don't overlap, but are no further apart than they are wide.
+    let beside = against(&small(), &Made { cost_percent: 103, ..small() });
+    assert_eq!(figure(&beside, "kernel_bytes_per_client").verdict, Verdict::Same);
     let single = Made { repetitions: 1, ..small() };
     let once = against(&single, &Made { cost_percent: 130, ..single.clone() });
     assert_eq!(figure(&once, "kernel_bytes_per_client").verdict, Verdict::NotComparable);
