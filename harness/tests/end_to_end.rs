@@ -2,7 +2,6 @@
 //!
 //! The server and the agent are built by `make test` beside the harness.
 
-#[allow(dead_code, reason = "not every test that looks at live runs needs all of it")]
 mod live;
 
 use std::path::{Path, PathBuf};

@@ -2,7 +2,6 @@
 //! run is looked at each time. Minutes in all, so only `make faults` runs them (`cargo test -- --ignored`), one after the
 //! other.
 
-#[allow(dead_code, reason = "not every test that looks at live runs needs all of it")]
 mod live;
 
 use std::process::Command;

@@ -65,8 +65,8 @@ pub struct Drained {
 }
 
 impl Server {
-    /// Starts a server with the rooms of [`Channels::of`]; when this returns every shard listens. Raises the soft descriptor limit of the process to the
-    /// hard one. Errors: the address is in use or can't be bound, or a thread, socket or table can't be made.
+    /// Starts a server with the rooms of [`Channels::of`]; when this returns every shard listens. Raises the soft
+    /// descriptor limit of the process to the hard one. Errors: the address is in use or can't be bound, or a thread, socket or table can't be made.
     pub fn start(config: Config) -> io::Result<Running> {
         let channels = Channels::of(&config);
         Self::with_channels(config, &channels)

@@ -48,7 +48,7 @@ pub fn cli(args: &Args) -> anyhow::Result<ExitCode> {
     let pairs = first.iter().flat_map(|a| others.iter().flatten().map(move |b| (a, b)));
     let mut comparisons: Vec<Comparison> = pairs.map(|(a, b)| compare(a, b)).collect();
     // Of a published table, the systems of which nothing stands beside anything say nothing.
-    if comparisons.iter().any(|c| !c.points.is_empty()) && comparisons.len() >= args.dirs.len() {
+    if comparisons.iter().any(|c| !c.points.is_empty()) && comparisons.len() > others.len() {
         comparisons.retain(|c| !c.points.is_empty());
     }
     let joined = |print: fn(&Comparison) -> String| comparisons.iter().map(print).collect::<Vec<_>>().join("\n");

@@ -212,8 +212,7 @@ impl Run {
     /// Runs what there is to run, in a run that has lasted for so long already.
     fn go(mut self, lasted_ns: u64) -> anyhow::Result<(ExitCode, Option<PathBuf>)> {
         let begin_ns = monotonic_ns() - lasted_ns;
-        let kept: Vec<(u32, u32)> = self.store.points().iter().map(|row| (row.point, row.repetition)).collect();
-        let keeps = |repetition| kept.contains(&repetition);
+        let keeps = |(point, repetition)| self.store.status(point, repetition).is_some();
         let mut sampling = Sampling::start(self.store.dir(), begin_ns, &self.ground.host.name, keeps)?;
         let points = match self.ground.experiment.search {
             Some(search) => self.search(search, &mut sampling, begin_ns),

@@ -1,5 +1,7 @@
 //! Runs of the real programs, for tests that look at what is left of them.
 
+#![allow(dead_code, reason = "not every test that looks at live runs needs all of it")]
+
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};

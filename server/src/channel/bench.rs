@@ -10,7 +10,7 @@ use std::any::Any;
 use c2m_protocol::stamp::{MIN_PAYLOAD_BYTES, Stamp};
 use serde::Deserialize;
 
-use super::chat::{NEW_MESSAGE, message};
+use super::chat::{NEW_MESSAGE, chat};
 use super::{Body, Channel, Context, Join, Outcome, Payload};
 
 /// Event of a request for ticks, and of a tick.
@@ -64,13 +64,7 @@ impl Channel for BenchRoom {
                 Err(error) => Outcome::error(&format!("tick: {error}")),
                 Ok(request) => start(context, request),
             },
-            _ => match message(event, payload) {
-                Some((message, response)) => {
-                    context.broadcast(NEW_MESSAGE, message);
-                    Outcome::ok(response)
-                }
-                None => Outcome::Crash,
-            },
+            _ => chat(context, event, payload),
         }
     }
 

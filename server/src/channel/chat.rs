@@ -49,13 +49,7 @@ impl Channel for ChatRoom {
     }
 
     fn handle_in<'m>(&self, context: &mut Context<'m>, event: &'m str, payload: Payload<'m>) -> Outcome<'m> {
-        match message(event, payload) {
-            Some((message, response)) => {
-                context.broadcast(NEW_MESSAGE, message);
-                Outcome::ok(response)
-            }
-            None => Outcome::Crash,
-        }
+        chat(context, event, payload)
     }
 
     fn handle_info<'m>(&self, context: &mut Context<'m>, _message: Box<dyn Any + Send>) -> Outcome<'m> {
@@ -65,11 +59,18 @@ impl Channel for ChatRoom {
     }
 }
 
+/// Sends a message to all members and answers it; no other event is taken.
+pub(super) fn chat<'m>(context: &mut Context<'m>, event: &str, payload: Payload<'m>) -> Outcome<'m> {
+    let Some((message, response)) = message(event, payload) else { return Outcome::Crash };
+    context.broadcast(NEW_MESSAGE, message);
+    Outcome::ok(response)
+}
+
 /// What goes to all, and what to the sender, for a message; none when it is none.
 ///
 /// The payload goes on as it came when it has both a user and a body; one that is missing is null, as in the original,
 /// which read both from the payload.
-pub(super) fn message<'m>(event: &str, payload: Payload<'m>) -> Option<(Body<'m>, Body<'m>)> {
+fn message<'m>(event: &str, payload: Payload<'m>) -> Option<(Body<'m>, Body<'m>)> {
     let (json, fields) = fields(payload).filter(|_| event == NEW_MESSAGE)?;
     let (user, body) = (fields.get("user"), fields.get("body"));
     let body_json = body.map_or(NULL, |body| body.get());

@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::chat::{NEW_MESSAGE, message};
+use super::chat::chat;
 use super::{Body, Channel, Context, Join, MemberId, Outcome, Payload};
 
 const DIFF: &str = "presence_diff";
@@ -154,13 +154,7 @@ impl Channel for PresenceRoom {
             context.announce(DIFF, diff(&key, Some(new), Some(old)), true);
             return Outcome::ok(Body::EMPTY);
         }
-        match message(event, payload) {
-            Some((message, response)) => {
-                context.broadcast(NEW_MESSAGE, message);
-                Outcome::ok(response)
-            }
-            None => Outcome::Crash,
-        }
+        chat(context, event, payload)
     }
 
     fn terminate(&self, context: &mut Context<'_>) {
