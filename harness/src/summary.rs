@@ -47,7 +47,7 @@ pub fn rows(e: &Experiment, raw: &Raw, begin_ns: u64) -> Rows {
     arrival(&mut point, raw, &metrics);
     let rooms = raw.point.room_plan(e, 0).map(Rooms::new);
     let row = |b: &ledger::Merged| BroadcastRow {
-        lost_away: e.clients.reconnect.then_some(b.lost_away),
+        lost_away: e.clients.reconnect.then_some(b.lost_away()),
         ..b.row(&raw.point, rooms.as_ref(), raw.repetition, begin_ns)
     };
     let broadcasts: Vec<BroadcastRow> = merged.iter().map(row).collect();

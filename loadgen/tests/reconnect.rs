@@ -319,6 +319,42 @@ fn deliveries_missed_while_away_are_expected_and_lost_with_a_reason() {
     assert_eq!(summary.observed_mismatch, 0);
 }
 
+/// Nobody can get what is due while its sender is away, and the account says so.
+#[test]
+fn broadcasts_due_while_their_sender_is_away_are_not_sent() {
+    const CLIENTS: usize = 10;
+    let log = Shared::default();
+    let shared = Arc::clone(&log);
+    let server = serve(move |number, stream| {
+        let pushed = |pushes: usize, message: Value| match pushes {
+            2 => tell(|_| true, |_| Told::End(Some(RESTART))),
+            _ => tell(|_| true, |_| Told::Say(message.clone())),
+        };
+        member(number, stream, Arc::clone(&shared), |_| {}, pushed)
+    });
+    let mut agent = started(reconnecting(server, CLIENTS));
+    until_stats(&mut agent, |stats| stats.live == CLIENTS as u64);
+    // No client comes back sooner than after 10 ms, so several of these are due in between.
+    agent.say(&AgentCommand::Measure(BroadcastPlan {
+        first_due_ns: monotonic_ns() + 300_000_000,
+        count: 100,
+        interval_ns: 2_000_000,
+        payload_bytes: 100,
+        deadline_ns: 5_000_000_000,
+    }));
+    agent.until(|event| matches!(event, AgentEvent::Measured).then_some(()));
+    agent.say(&AgentCommand::Stop);
+    let broadcasts = agent.summary().broadcasts;
+    let all = CLIENTS as u64;
+    for ledger in &broadcasts {
+        assert_eq!((ledger.expected, ledger.received + ledger.lost_away), (all, all), "{ledger:?}");
+        assert_eq!(ledger.sender_away, ledger.sent_ns.is_none(), "{ledger:?}");
+        assert!(!ledger.sender_away || ledger.received == 0, "{ledger:?}");
+    }
+    assert!(broadcasts.iter().any(|ledger| ledger.sender_away), "{broadcasts:?}");
+    assert_eq!(broadcasts[0].received, all);
+}
+
 #[test]
 fn slow_clients_do_not_come_back() {
     let nowhere: SocketAddr = "127.0.0.1:9".parse().expect("an address");

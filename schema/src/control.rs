@@ -354,10 +354,13 @@ pub struct BroadcastLedger {
     pub from_due: HistogramWire,
     /// Delivery latency from the send time: not corrected for a publisher that was late.
     pub from_sent: HistogramWire,
-    /// Expected clients that lost their connection before they received it, or were on their way back when it was due;
-    /// part of `expected - received`.
+    /// Expected clients that lost their connection before they received it, or were on their way back when it was due, and all
+    /// of them when the sender was; part of `expected - received`.
     #[serde(default)]
     pub lost_away: u64,
+    /// It was not sent because its sender was on its way back when it was due; only from the agent that publishes.
+    #[serde(default)]
+    pub sender_away: bool,
 }
 
 /// An agent's last line.

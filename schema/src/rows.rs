@@ -381,8 +381,8 @@ pub struct BroadcastRow {
     pub negative: u64,
     /// The room it went to; empty when all clients are in one topic.
     pub room: Option<u64>,
-    /// Part of `missing`: expected clients that lost their connection first, or were on their way back at the due time;
-    /// empty where clients don't reconnect.
+    /// Part of `missing`: expected clients that lost their connection first, or were on their way back at the due time, and
+    /// all of them when the sender was (then `sent_ns` is empty); empty where clients don't reconnect.
     pub lost_away: Option<u64>,
 }
 

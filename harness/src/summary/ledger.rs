@@ -25,7 +25,8 @@ pub(super) struct Merged {
     out_of_order: u64,
     unexpected: u64,
     lost_by_drop: u64,
-    pub lost_away: u64,
+    lost_away: u64,
+    sender_away: bool,
     pub from_due: Recorder,
     pub from_sent: Recorder,
     /// Agents that gave an account of it.
@@ -57,6 +58,7 @@ impl Merged {
             unexpected: 0,
             lost_by_drop: 0,
             lost_away: 0,
+            sender_away: false,
             from_due: Recorder::new(),
             from_sent: Recorder::new(),
             agents: 0,
@@ -76,6 +78,7 @@ impl Merged {
         self.unexpected += l.unexpected;
         self.lost_by_drop += l.lost_by_drop;
         self.lost_away += l.lost_away;
+        self.sender_away |= l.sender_away;
         // A histogram that can't be read was refused when its line came.
         if let (Ok(due), Ok(sent)) = (l.from_due.to_recorder(), l.from_sent.to_recorder()) {
             self.from_due.merge(&due);
@@ -85,6 +88,11 @@ impl Merged {
 
     fn missing(&self) -> u64 {
         self.expected.saturating_sub(self.received)
+    }
+
+    /// Copies missing because a client was away: the receiver, or the sender and then all of them.
+    pub(super) fn lost_away(&self) -> u64 {
+        if self.sender_away { self.missing().saturating_sub(self.lost_by_drop) } else { self.lost_away }
     }
 
     /// Due time to last delivery.
@@ -166,7 +174,7 @@ pub(super) fn incomplete(raw: &Raw, merged: &[Merged]) -> Option<String> {
                 plan.count
             ));
         };
-        if m.sent_ns.is_none() {
+        if m.sent_ns.is_none() && !m.sender_away {
             return Some(format!(
                 "the measurement is incomplete: broadcast {sequence} of {} was never sent",
                 plan.count

@@ -173,6 +173,7 @@ impl Actor {
                 unexpected: 0,
                 lost_by_drop: 0,
                 lost_away: 0,
+                sender_away: false,
                 first_ns: Some(due_ns + 1_000_000 + index as u64),
                 last_ns: Some(due_ns + 3_000_000 + index as u64),
                 from_due: from_due.to_wire(),

@@ -33,6 +33,7 @@ struct Account {
     sum: Delta,
     sent_ns: Option<u64>,
     replied_ns: Option<u64>,
+    sender_away: bool,
     latency: Option<Box<Latency>>,
     wire: Option<(HistogramWire, HistogramWire)>,
     /// Received and duplicates when it was told last.
@@ -49,6 +50,7 @@ impl Account {
             Some(latency) => (latency.from_due.to_wire(), latency.from_sent.to_wire()),
             None => (Latency::default().from_due.to_wire(), Latency::default().from_sent.to_wire()),
         });
+        let missing = self.sum.expected - self.sum.received;
         BroadcastLedger {
             sequence,
             due_ns: due_of(plan, sequence),
@@ -60,7 +62,8 @@ impl Account {
             out_of_order: self.sum.out_of_order,
             unexpected: self.sum.unexpected,
             lost_by_drop: self.sum.lost_by_drop,
-            lost_away: self.sum.lost_away,
+            lost_away: if self.sender_away { missing - self.sum.lost_by_drop } else { self.sum.lost_away },
+            sender_away: self.sender_away,
             first_ns: self.sum.first_ns,
             last_ns: self.sum.last_ns,
             from_due,
@@ -116,6 +119,11 @@ impl Aggregate {
     /// The publisher sent a broadcast.
     pub(crate) fn sent(&self, sequence: u32, now_ns: u64) {
         self.state().accounts.entry(sequence).or_default().sent_ns = Some(now_ns);
+    }
+
+    /// A broadcast is not sent, since its sender was on its way back when it was due.
+    pub(crate) fn not_sent(&self, sequence: u32) {
+        self.state().accounts.entry(sequence).or_default().sender_away = true;
     }
 
     /// The server answered the publisher's push.

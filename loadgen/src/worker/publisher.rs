@@ -52,7 +52,7 @@ impl Worker {
         due.unwrap_or(u64::MAX)
     }
 
-    /// Sends every broadcast that is due. One whose sender is not joined stays unsent, and all its receivers lack it.
+    /// Sends every broadcast that is due. One whose sender is not joined is never sent, and all its receivers lack it.
     pub(super) fn publish_due(&mut self, mut now: u64) {
         for _ in 0..BATCH {
             let due_ns = self.next_publish_ns();
@@ -67,6 +67,9 @@ impl Worker {
             self.publisher.next += 1;
             let at = at as usize;
             if self.clients.get(at).is_none_or(|client| client.state != State::Joined) {
+                if self.returns.is_away(at) {
+                    self.shared.aggregate.not_sent(sequence);
+                }
                 continue;
             }
             let sent_ns = monotonic_ns();
