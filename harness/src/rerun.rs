@@ -1,4 +1,4 @@
-//! `c2m rerun`: the definition of an earlier run, as it was run, once more; then both beside each other.
+//! `c2m rerun`: the definition of an earlier run, as it was run, once more, with its seed; then both beside each other.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +37,7 @@ pub fn cli(args: &Args) -> anyhow::Result<ExitCode> {
         fit: args.fit,
         label: Some(args.label.clone()),
         results: args.results.clone(),
+        seed: earlier.record.as_ref().and_then(|record| record.seed),
         list: false,
         no_tui: false,
         bin_dir: args.bin_dir.clone(),

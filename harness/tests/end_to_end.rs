@@ -7,6 +7,7 @@ mod live;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use c2m::rundir::RunDir;
 use c2m_schema::rooms::{RoomPlan, Rooms, Sizes};
 use c2m_schema::rows::{BroadcastRow, ErrorRow, FloorRow, Phase, PointRow, SampleRow, Status, Subject};
 use c2m_schema::table;
@@ -312,6 +313,8 @@ fn a_rerun_is_a_new_run_of_the_same_definition_and_is_compared() {
     assert!(second.ends_with(second.file_name().expect("a name")) && second.to_string_lossy().ends_with("-rerun"));
     assert_eq!(std::fs::read(first.join("experiment.toml")).ok(), std::fs::read(second.join("experiment.toml")).ok());
     assert!(text.contains("joined") && text.contains("same"), "{text}");
+    let seed = |dir: &Path| RunDir::load(dir).expect("a run").record.expect("run.json").seed;
+    assert!(seed(&first).is_some() && seed(&first) == seed(&second), "random numbers come from the same seed");
 }
 
 #[test]

@@ -28,11 +28,11 @@ fn started(bench: &Bench) -> Running {
     Running::of(bench, CLIENTS, &definition())
 }
 
-/// Waits until some broadcasts have been counted.
-fn measuring(bench: &Bench) {
+/// Waits until some broadcasts to all clients have been counted.
+fn measuring(bench: &Bench, clients: u64) {
     eventually("broadcasts are under way", || {
         let samples: Vec<SampleRow> = table::read(&bench.only_run()).ok()?;
-        samples.iter().any(|s| s.deliveries > Some(10 * CLIENTS)).then_some(())
+        samples.iter().any(|s| s.deliveries > Some(10 * clients)).then_some(())
     });
 }
 
@@ -67,7 +67,7 @@ fn each_process_killed_ends_the_run_with_its_reason() {
         let bench = Bench::new();
         let running = started(&bench);
         let processes = running.children();
-        measuring(&bench);
+        measuring(&bench, CLIENTS);
         kill(running.child_named(victim), "KILL");
         let (exit, log) = running.end();
         assert!(!exit.success(), "{victim}: {log}");
@@ -78,7 +78,7 @@ fn each_process_killed_ends_the_run_with_its_reason() {
     let bench = Bench::new();
     let running = started(&bench);
     let processes = running.children();
-    measuring(&bench);
+    measuring(&bench, CLIENTS);
     kill(running.child.id(), "KILL");
     assert!(!running.end().0.success());
     assert_eq!(assert_left_in_order(&bench, &processes).status, Status::Interrupted);
@@ -92,7 +92,7 @@ fn each_process_stopped_for_good_ends_the_run_in_bounded_time() {
         let bench = Bench::new();
         let running = started(&bench);
         let processes = running.children();
-        measuring(&bench);
+        measuring(&bench, CLIENTS);
         kill(running.child_named(victim), "STOP");
         let (exit, log) = running.end();
         assert!(!exit.success(), "{victim}: {log}");
@@ -102,26 +102,31 @@ fn each_process_stopped_for_good_ends_the_run_in_bounded_time() {
     }
 }
 
-/// Coordinated omission (C16): what the freeze delayed is in the figures, from the time it was due.
+/// Coordinated omission (C16): what the freeze delayed is in the figures, from the time it was due. With so few clients
+/// that a broadcast to all takes no time beside the freeze.
 #[test]
 #[ignore = "minutes: make faults"]
 fn a_server_frozen_for_two_seconds_shows_in_the_latency() {
+    const FEW: u64 = 1_000;
     let bench = Bench::new();
-    let running = started(&bench);
+    let text = definition().replace(&format!("counts = [{CLIENTS}]"), &format!("counts = [{FEW}]"));
+    let running = Running::of(&bench, FEW, &text);
     let server = running.child_named("c2m-server");
-    measuring(&bench);
+    measuring(&bench, FEW);
+    let frozen = Instant::now();
     freeze(server, FREEZE);
+    // Longer than what was asked for on a busy machine.
+    let freeze_ns = frozen.elapsed().as_nanos() as u64;
     let (exit, log) = running.end();
     let point = point(&bench);
     assert!(exit.success(), "{log}");
     let rows: Vec<BroadcastRow> = table::read(&bench.only_run()).expect("broadcasts.csv");
-    let freeze_ns = FREEZE.as_nanos() as u64;
-    // A hundred broadcasts, twenty of them due in the freeze: a tenth waited for half of it or more.
-    let late = |at_least_ns: u64| rows.iter().filter(|row| row.latency_p50_ns > Some(at_least_ns)).count();
-    assert!(late(freeze_ns / 2) >= 8, "{} of {} waited for a second", late(freeze_ns / 2), rows.len());
-    let max_ns = point.delivery_max_ns.expect("measured");
-    assert!(max_ns > freeze_ns * 9 / 10, "the longest wait is the freeze: {max_ns}");
-    assert!(point.delivery_p50_ns < Some(freeze_ns / 10), "half of them had nothing to wait for: {point:?}");
+    assert_eq!(rows.len(), 100);
+    // Ten seconds of broadcasts, two of them frozen: a tenth of all waited for half of the freeze or longer.
+    let share = |of: Option<u64>| of.expect("measured") as f64 / freeze_ns as f64;
+    assert!((0.4..0.65).contains(&share(point.delivery_p90_ns)), "{point:?}");
+    assert!((0.9..1.1).contains(&share(point.delivery_max_ns)), "the longest wait is the freeze: {point:?}");
+    assert!(share(point.delivery_p50_ns) < 0.025, "half of them had nothing to wait for: {point:?}");
     assert_eq!((point.deliveries_missing, point.loadgen_saturated), (Some(0), Some(false)), "{point:?}");
     assert_states_add_up(&table::read(&bench.only_run()).expect("samples.csv"));
 }
@@ -132,7 +137,7 @@ fn an_agent_frozen_for_two_seconds_is_saturated() {
     let bench = Bench::new();
     let running = started(&bench);
     let agent = running.child_named("c2m-loadgen");
-    measuring(&bench);
+    measuring(&bench, CLIENTS);
     freeze(agent, FREEZE);
     let (_, log) = running.end();
     let point = point(&bench);
@@ -149,7 +154,7 @@ fn each_process_starved_is_slow_and_still_accounted_for() {
         let bench = Bench::new();
         let running = started(&bench);
         let pid = running.child_named(victim);
-        measuring(&bench);
+        measuring(&bench, CLIENTS);
         let until = Instant::now() + 2 * FREEZE;
         while Instant::now() < until {
             freeze(pid, Duration::from_millis(90));
@@ -207,4 +212,28 @@ fn a_server_that_is_stopped_before_anyone_has_joined_ends_the_run() {
     assert!(!exit.success(), "{log}");
     let point = assert_left_in_order(&bench, &processes);
     assert_ne!(point.status, Status::Ok, "{log}");
+}
+
+/// The network between the two goes away in mid-run: nothing arrives any more, and the run says what is missing.
+#[test]
+#[ignore = "minutes: make faults"]
+fn a_namespace_whose_network_goes_down_ends_the_run_in_bounded_time() {
+    let bench = Bench::new();
+    let running = started(&bench);
+    let processes = running.children();
+    let record = std::fs::read_to_string(bench.only_run().join("run.json")).expect("run.json");
+    if !record.contains("\"mode\": \"netns\"") {
+        println!("skipped: the run has no namespace of its own");
+        return;
+    }
+    measuring(&bench, CLIENTS);
+    let server = running.child_named("c2m-server").to_string();
+    let down = ["--net", "--target", &server, "--", "ip", "link", "set", "lo", "down"];
+    assert!(Command::new("nsenter").args(down).status().expect("nsenter runs").success());
+    let (exit, log) = running.end();
+    assert!(!exit.success(), "{log}");
+    let point = assert_left_in_order(&bench, &processes);
+    assert_eq!(point.status, Status::Failed, "{log}");
+    assert!(point.deliveries_missing > Some(0) && point.joined == Some(CLIENTS), "{point:?}");
+    assert_deliveries_add_up(&bench);
 }

@@ -63,6 +63,9 @@ pub struct RunArgs {
     /// Phases of arrival, seconds x rate, e.g. 100x1000,60x2000; the last goes on
     #[arg(long, value_name = "PHASES", value_parser = parse_phase, value_delimiter = ',')]
     pub arrival: Vec<ArrivalPhase>,
+    /// What masks, nonces and the random parts of waits are drawn from [default: the clock]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
     /// Channel to join
     #[arg(long, default_value = "rooms:lobby")]
     pub topic: String,
@@ -180,6 +183,7 @@ impl RunArgs {
             rooms: None,
             slow: None,
             reconnect: self.reconnect,
+            seed: self.seed,
         }
     }
 }

@@ -223,6 +223,7 @@ mod tests {
             rooms: None,
             slow: None,
             reconnect: false,
+            seed: None,
         }
     }
 

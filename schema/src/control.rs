@@ -173,6 +173,9 @@ pub struct AgentPlan {
     /// `slow`.
     #[serde(default)]
     pub reconnect: bool,
+    /// What masks, handshake nonces and the random parts of waits are drawn from; none: the agent's clock.
+    #[serde(default)]
+    pub seed: Option<u64>,
 }
 
 /// Clients that read slowly or never once they are joined. They are spread evenly over those that neither publish nor

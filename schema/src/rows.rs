@@ -185,6 +185,12 @@ pub struct PointRow {
     pub reconnect_refused: Option<u64>,
     /// Σ over broadcasts of the copies missed by clients whose connection was lost, and who came back or still try.
     pub deliveries_lost_away: Option<u64>,
+    /// As `delivery_p50_ns`, 90th percentile.
+    pub delivery_p90_ns: Option<u64>,
+    /// As `delivery_p50_ns`, 99.9th percentile.
+    pub delivery_p999_ns: Option<u64>,
+    /// As `delivery_p50_ns`, 99.99th percentile.
+    pub delivery_p9999_ns: Option<u64>,
 }
 
 /// What a row of `samples.csv` is about.
@@ -384,6 +390,8 @@ pub struct BroadcastRow {
     /// Part of `missing`: expected clients that lost their connection first, or were on their way back at the due time, and
     /// all of them when the sender was (then `sent_ns` is empty); empty where clients don't reconnect.
     pub lost_away: Option<u64>,
+    /// As `latency_p50_ns`, 99.99th percentile.
+    pub latency_p9999_ns: Option<u64>,
 }
 
 /// `latency.csv`: recorded histogram buckets.

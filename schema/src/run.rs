@@ -36,6 +36,9 @@ pub struct RunRecord {
     /// When and how the run was taken up again after it had been ended early.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resumed: Vec<ResumeRecord>,
+    /// What the random numbers of the load agents are drawn from; none in runs that came before the field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
 }
 
 /// A run was taken up again.

@@ -70,7 +70,9 @@ use Better::{Higher, Lower};
 use Unit::{Bytes, Count, Ns, PerSecond};
 
 /// Whether a measurement met what its experiment expects, as 1 or 0; judged over every measurement that was tried.
+/// What others published was not.
 pub(super) const MET: Metric = metric("met_expectations", Higher, Count, |p| match p.status {
+    _ if p.attempted.is_none() => None,
     Status::Ok => Some(1.0),
     Status::Failed | Status::Partial => Some(0.0),
     Status::Interrupted | Status::Skipped => None,

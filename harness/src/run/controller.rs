@@ -41,6 +41,8 @@ pub struct Task<'a> {
     pub point: &'a Point,
     /// Repetition, from 0.
     pub repetition: u32,
+    /// What random numbers of this repetition are drawn from.
+    pub seed: u64,
     /// How people call it, e.g. `point 1/4`.
     pub title: &'a str,
     /// Longest waits.
@@ -136,7 +138,9 @@ impl Controller<'_> {
         self.wait("every agent has said hello", bound, |s| s.agents.iter().all(|a| a.greeted))?;
         let address = self.state.raw.ready.as_ref().map(|r| r.address.clone()).unwrap_or_default();
         self.launch.listens(&address);
-        for (i, plan) in agent_plans(self.task.experiment, self.task.point, &address).into_iter().enumerate() {
+        for (i, plan) in
+            agent_plans(self.task.experiment, self.task.point, &address, self.task.seed).into_iter().enumerate()
+        {
             self.tell(i, &AgentCommand::Prepare(Box::new(plan)));
         }
         self.wait("every agent is prepared", bound, |s| s.raw.agents.iter().all(|a| a.prepared.is_some()))?;
@@ -164,8 +168,8 @@ impl Controller<'_> {
         let start_ns = monotonic_ns() + START_LEAD_NS;
         self.state.raw.start_ns = Some(start_ns);
         self.tell_all(&AgentCommand::Start { start_ns });
-        let shares: Vec<u64> =
-            agent_plans(self.task.experiment, self.task.point, "").iter().map(|p| p.clients).collect();
+        let plans = agent_plans(self.task.experiment, self.task.point, "", self.task.seed);
+        let shares: Vec<u64> = plans.iter().map(|p| p.clients).collect();
         let arrived = |s: &State| {
             s.living().all(|i| s.raw.agents[i].stats.attempted >= shares[i] && s.raw.agents[i].stats.pending == 0)
         };

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
-use c2m_host::clock::monotonic_ns;
+use c2m_host::clock::{monotonic_ns, unix_ns};
 use c2m_schema::rows::{FloorRow, Phase, PointRow, Status};
 use c2m_schema::run::{RoleRecord, RunRecord, SearchRecord};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -73,6 +73,9 @@ pub struct Args {
     /// Where run directories are made
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub results: PathBuf,
+    /// What the load agents' random numbers are drawn from [default: the clock; `run.json` has it]
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    pub seed: Option<u64>,
     /// Print the plan and run nothing
     #[arg(long)]
     pub list: bool,
@@ -157,6 +160,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<(ExitCode, Option<PathBuf>)> {
     run.go(lasted_ns)
 }
 
+/// Small enough for every reader of JSON.
+fn fresh_seed() -> u64 {
+    unix_ns() & u64::from(u32::MAX)
+}
+
 fn rfc3339(at: OffsetDateTime) -> anyhow::Result<String> {
     Ok(at.replace_nanosecond(0)?.format(&Rfc3339)?)
 }
@@ -191,6 +199,7 @@ fn begin(args: &Args, ground: &Ground, now: OffsetDateTime) -> anyhow::Result<St
         roles: Vec::new(),
         search: None,
         resumed: Vec::new(),
+        seed: Some(args.seed.unwrap_or_else(fresh_seed)),
     };
     let chosen = if ground.auto { "# counts were chosen to fit the machine of the run\n" } else { "" };
     let note = format!(
@@ -322,6 +331,7 @@ impl Run {
             experiment,
             point,
             repetition: repetition_index,
+            seed: split::seed_of(self.store.seed(), point.index, repetition_index),
             title: &title,
             bounds: Bounds::of(experiment, point),
             stop: &self.stop,

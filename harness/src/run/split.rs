@@ -6,8 +6,8 @@ use crate::experiment::{Experiment, Slow};
 use crate::plan::Point;
 
 /// The plans of all agents. Clients, observers and rates are spread evenly; the first agent publishes, or with many rooms
-/// each sends for its own members.
-pub fn agent_plans(e: &Experiment, point: &Point, address: &str) -> Vec<AgentPlan> {
+/// each sends for its own members. `seed` is of the repetition.
+pub fn agent_plans(e: &Experiment, point: &Point, address: &str, seed: u64) -> Vec<AgentPlan> {
     let agents = u64::from(e.agents.count.max(1));
     (0..agents)
         .map(|i| {
@@ -33,6 +33,7 @@ pub fn agent_plans(e: &Experiment, point: &Point, address: &str) -> Vec<AgentPla
                 file_tables: e.agents.file_tables,
                 rooms: point.room_plan(e, i),
                 reconnect: e.clients.reconnect,
+                seed: Some(seed ^ i << AGENT_SHIFT),
                 slow: e.clients.slow.as_ref().and_then(|slow| slow_plan(e, slow, point, i)),
             }
         })
@@ -55,6 +56,16 @@ fn observers(e: &Experiment, point: &Point, agent: u64) -> u64 {
 fn slow_plan(e: &Experiment, slow: &Slow, point: &Point, agent: u64) -> Option<SlowPlan> {
     let clients = share(point.slow_clients?, u64::from(e.agents.count.max(1)), agent);
     (clients > 0).then(|| SlowPlan { clients, bytes_per_s: slow.bytes_per_s.unwrap_or(0) })
+}
+
+/// In a seed, the agent stands above the numbers of its clients, and the repetition and the point above the agent.
+const AGENT_SHIFT: u32 = 32;
+const REPETITION_SHIFT: u32 = 40;
+const POINT_SHIFT: u32 = 48;
+
+/// The seed of a repetition, from that of the run.
+pub fn seed_of(run: u64, point: u32, repetition: u32) -> u64 {
+    run ^ u64::from(point) << POINT_SHIFT ^ u64::from(repetition) << REPETITION_SHIFT
 }
 
 /// As long as the official client waits for the answer of one heartbeat before the next is due.
@@ -89,7 +100,7 @@ mod tests {
         let text = "question = \"?\"\n[clients]\ncounts = [1001]\nobservers = 4\n\
                     rooms = { count = 7, sizes = \"zipf\" }\n[agents]\ncount = 3";
         let e = parse("x.toml", "x", text, &[]).unwrap();
-        let plans = agent_plans(&e, &points(&e)[0], "127.0.0.1:9");
+        let plans = agent_plans(&e, &points(&e)[0], "127.0.0.1:9", 0);
         assert!(plans.iter().all(|p| !p.publisher));
         let mut observers = Vec::new();
         for plan in &plans {
@@ -107,9 +118,23 @@ mod tests {
         let told = |more: &str| {
             let text = format!("question = \"?\"\n[clients]\ncounts = [10]\n{more}[agents]\ncount = 2");
             let e = parse("x.toml", "x", &text, &[]).unwrap();
-            agent_plans(&e, &points(&e)[0], "").iter().map(|plan| plan.reconnect).collect::<Vec<_>>()
+            agent_plans(&e, &points(&e)[0], "", 0).iter().map(|plan| plan.reconnect).collect::<Vec<_>>()
         };
         assert_eq!((told(""), told("reconnect = true\n")), (vec![false, false], vec![true, true]));
+    }
+
+    #[test]
+    fn every_agent_of_every_repetition_draws_from_a_seed_of_its_own() {
+        let e =
+            parse("x.toml", "x", "question = \"?\"\n[clients]\ncounts = [10, 20]\n[agents]\ncount = 3", &[]).unwrap();
+        let mut seeds = std::collections::BTreeSet::new();
+        for (point, repetition) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let plans = |run| agent_plans(&e, &points(&e)[point as usize], "", seed_of(run, point, repetition));
+            seeds.extend(plans(7).iter().map(|plan| plan.seed));
+            assert_eq!(plans(7), plans(7));
+            assert_ne!(plans(7), plans(8));
+        }
+        assert_eq!(seeds.len(), 12);
     }
 
     #[test]
@@ -119,10 +144,10 @@ mod tests {
         let e = parse("x.toml", "x", text, &[]).unwrap();
         let told: Vec<Vec<u64>> = points(&e)
             .iter()
-            .map(|point| agent_plans(&e, point, "").iter().filter_map(|p| Some(p.slow?.clients)).collect())
+            .map(|point| agent_plans(&e, point, "", 0).iter().filter_map(|p| Some(p.slow?.clients)).collect())
             .collect();
         assert_eq!(told, [vec![], vec![1], vec![4, 4, 3]]);
-        assert_eq!(agent_plans(&e, &points(&e)[2], "")[0].slow.map(|s| s.bytes_per_s), Some(500));
+        assert_eq!(agent_plans(&e, &points(&e)[2], "", 0)[0].slow.map(|s| s.bytes_per_s), Some(500));
     }
 
     #[test]
@@ -130,7 +155,7 @@ mod tests {
         let text = "question = \"?\"\n[clients]\ncounts = [1001]\nobservers = 4\n[agents]\ncount = 3\n\
                     [arrival]\nphases = [{ seconds = 2, rate_per_s = 10 }, { rate_per_s = 100 }]";
         let e = parse("x.toml", "x", text, &[]).unwrap();
-        let plans = agent_plans(&e, &points(&e)[0], "127.0.0.1:9");
+        let plans = agent_plans(&e, &points(&e)[0], "127.0.0.1:9", 0);
         assert_eq!(plans.iter().map(|p| p.clients).collect::<Vec<_>>(), [334, 334, 333]);
         assert_eq!(plans.iter().map(|p| p.observers).sum::<u64>(), 4);
         assert_eq!(plans.iter().filter(|p| p.publisher).count(), 1);

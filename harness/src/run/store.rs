@@ -93,6 +93,11 @@ impl Store {
         &self.dir
     }
 
+    /// What the random numbers of the run are drawn from.
+    pub fn seed(&self) -> u64 {
+        self.record.seed.unwrap_or_default()
+    }
+
     /// Rows of `points.csv` so far.
     pub fn points(&self) -> &[PointRow] {
         &self.points

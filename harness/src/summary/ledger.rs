@@ -130,6 +130,7 @@ impl Merged {
             negative: self.from_due.negative(),
             room: rooms.map(|rooms| u64::from(rooms.room_of_broadcast(self.sequence))),
             lost_away: None,
+            latency_p9999_ns: self.from_due.quantile_ns(0.9999),
         }
     }
 }
@@ -153,7 +154,10 @@ pub(super) fn totals(row: &mut PointRow, merged: &[Merged], raw: &Raw) {
         all.merge(&m.from_due);
     }
     row.delivery_p50_ns = all.quantile_ns(0.5);
+    row.delivery_p90_ns = all.quantile_ns(0.9);
     row.delivery_p99_ns = all.quantile_ns(0.99);
+    row.delivery_p999_ns = all.quantile_ns(0.999);
+    row.delivery_p9999_ns = all.quantile_ns(0.9999);
     row.delivery_max_ns = all.max_ns();
     let mut lasts: Vec<u64> = merged.iter().filter_map(Merged::last_after_ns).collect();
     lasts.sort_unstable();

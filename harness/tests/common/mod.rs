@@ -309,7 +309,8 @@ pub(crate) fn play(text: &str, script: Script) -> (Experiment, Raw, Shared, Scri
     let stop = Arc::new(AtomicBool::new(false));
     let world = Rc::new(RefCell::new(World { script, stop: Arc::clone(&stop), ..World::default() }));
     let point = points(&e).remove(0);
-    let task = Task { experiment: &e, point: &point, repetition: 0, title: "play", bounds: short(), stop: &stop };
+    let task =
+        Task { experiment: &e, point: &point, repetition: 0, seed: 0, title: "play", bounds: short(), stop: &stop };
     let mut scribe = Scribe::default();
     let raw = repetition(task, &mut Cast(Rc::clone(&world)), &mut scribe, &Progress::Silent).expect("harness is well");
     (e, raw, world, scribe)

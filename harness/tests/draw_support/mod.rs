@@ -66,6 +66,7 @@ pub(crate) fn record() -> RunRecord {
         roles: Vec::new(),
         search: None,
         resumed: Vec::new(),
+        seed: None,
     }
 }
 

@@ -85,7 +85,7 @@ impl Prepared {
             warnings,
         };
         let ledgers = tables.threads + u32::from(plan.publisher) + u32::from(plan.observers > 0);
-        let seed = clock::unix_ns() ^ u64::from(std::process::id()) << 32;
+        let seed = plan.seed.unwrap_or_else(|| clock::unix_ns() ^ u64::from(std::process::id()) << 32);
         let (timing, aggregate) = (Timing::new(plan), Aggregate::new(ledgers));
         let slow = SlowClients::new(plan);
         let reconnect = plan.reconnect.then(|| Reconnect::new(&schedule, plan.clients));
@@ -181,6 +181,7 @@ mod tests {
             rooms: None,
             slow: None,
             reconnect: false,
+            seed: None,
         }
     }
 

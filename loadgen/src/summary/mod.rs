@@ -212,6 +212,8 @@ pub struct Spread {
     pub p99_ns: Option<u64>,
     /// 99.9 %.
     pub p999_ns: Option<u64>,
+    /// 99.99 %.
+    pub p9999_ns: Option<u64>,
     /// Exact maximum.
     pub max_ns: Option<u64>,
     /// Samples beyond the range.
@@ -219,21 +221,22 @@ pub struct Spread {
     /// Negative durations: clock faults.
     pub clock_faults: u64,
     #[serde(skip)]
-    quantiles: [Option<Quantile>; 4],
+    quantiles: [Option<Quantile>; 5],
 }
 
-const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
+const QUANTILES: [f64; 5] = [0.5, 0.9, 0.99, 0.999, 0.9999];
 
 impl From<&Recorder> for Spread {
     fn from(recorder: &Recorder) -> Self {
         let quantiles = QUANTILES.map(|quantile| recorder.quantile(quantile));
-        let [p50_ns, p90_ns, p99_ns, p999_ns] = quantiles.map(|quantile| quantile.and_then(Quantile::ns));
+        let [p50_ns, p90_ns, p99_ns, p999_ns, p9999_ns] = quantiles.map(|quantile| quantile.and_then(Quantile::ns));
         Self {
             count: recorder.count(),
             p50_ns,
             p90_ns,
             p99_ns,
             p999_ns,
+            p9999_ns,
             max_ns: recorder.max_ns(),
             over_range: recorder.over_range(),
             clock_faults: recorder.negative(),

@@ -25,7 +25,7 @@ impl Display for Spread {
         if self.count == 0 {
             return f.write_str("no samples");
         }
-        for (name, quantile) in ["p50", "p90", "p99", "p99.9"].iter().zip(self.quantiles) {
+        for (name, quantile) in ["p50", "p90", "p99", "p99.9", "p99.99"].iter().zip(self.quantiles) {
             match quantile {
                 Some(Quantile::Ns(ns)) => write!(f, "{name} {:<9} ", Time(ns))?,
                 Some(Quantile::OverRange) => write!(f, "{name} {:<9} ", "> 60 s")?,

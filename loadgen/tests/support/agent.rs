@@ -110,6 +110,7 @@ pub(crate) fn plan(server: SocketAddr, clients: u64) -> AgentPlan {
         rooms: None,
         slow: None,
         reconnect: false,
+        seed: None,
     }
 }
 
