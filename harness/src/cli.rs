@@ -18,6 +18,9 @@ enum Verb {
     Run(crate::run::Args),
     /// Run the definition of a run directory again, and compare the two
     Rerun(crate::rerun::Args),
+    /// The far end on a host of a fleet; started by `run --hosts`
+    #[command(hide = true)]
+    Host(crate::fleet::far::Args),
     /// Say what an experiment needs beside what this machine has, and how to raise it
     Doctor(crate::doctor::Args),
     /// Measure what this machine can do at best with bare sockets
@@ -38,6 +41,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Run(args) => crate::run::cli(&args),
         Verb::Rerun(args) => crate::rerun::cli(&args),
+        Verb::Host(args) => crate::fleet::far::cli(&args),
         Verb::Doctor(args) => crate::doctor::cli(&args),
         Verb::Floor(args) => crate::floor::cli(&args),
         Verb::Report(args) => crate::report::cli(args),

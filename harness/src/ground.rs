@@ -140,7 +140,7 @@ fn overlay(have: &mut Have, settings: &[Setting]) {
 }
 
 /// Reads what the machine has.
-fn have(root: &ProcRoot) -> Have {
+pub fn have(root: &ProcRoot) -> Have {
     let nofile = nofile(root);
     let memory = facts::effective_memory(root);
     let range = ports::ephemeral_range(root);

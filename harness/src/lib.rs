@@ -6,6 +6,7 @@
 //! - [`experiment`][]: the definition, [`plan`][]: its points, [`preflight`][]: their needs beside what there is;
 //! - [`search`][]: the largest value that holds, by probes;
 //! - [`ground`][]: the machine and the isolation a run stands on, [`doctor`][]: both for people;
+//! - [`fleet`][]: the same on several hosts;
 //! - [`floor`][]: what the machine can do at best, to hold figures against;
 //! - [`run`][]: processes, phases, sampling, the run directory; [`summary`][]: what they left behind as rows;
 //! - [`rundir`][], [`draw`][], [`report`][], [`compare`][]: everything derived.
@@ -15,6 +16,7 @@ pub mod compare;
 pub mod doctor;
 pub mod draw;
 pub mod experiment;
+pub mod fleet;
 pub mod floor;
 pub mod ground;
 pub mod plan;

@@ -1,6 +1,7 @@
 //! What each point needs beside what this machine has. Pure: of the definition and of facts that were read before.
 
 use c2m_host::netns::Setting;
+use serde::{Deserialize, Serialize};
 
 use crate::experiment::Experiment;
 use crate::plan::{ALL_IN_BYTES_PER_CLIENT, Point, Room, planned};
@@ -13,7 +14,7 @@ mod table;
 pub use table::table;
 
 /// What the machine has, as far as a point needs it. None: this kernel or namespace does not say, so nothing is checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Have {
     /// Soft limit on descriptors of this process.
     pub nofile_soft: u64,
@@ -53,6 +54,47 @@ pub struct Have {
     pub cores: u32,
     /// Whether the processes of the run get a network namespace of their own.
     pub netns: bool,
+}
+
+/// What of a point one host has to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Clients of the server that runs here; 0: none does.
+    pub served: u64,
+    /// Load agents that run here.
+    pub agents: u64,
+    /// Clients that they hold.
+    pub held: u64,
+    /// Source addresses that they have; none: those of 127.0.0.0/8.
+    pub sources: Option<u64>,
+}
+
+impl Part {
+    /// Everything on one machine.
+    pub fn whole(e: &Experiment, point: &Point) -> Self {
+        let given = e.agents.sources.len() as u64;
+        Self {
+            served: point.clients,
+            agents: u64::from(e.agents.count.max(1)),
+            held: point.clients,
+            sources: (given > 0).then_some(given),
+        }
+    }
+
+    /// The server alone.
+    pub fn server(clients: u64) -> Self {
+        Self { served: clients, agents: 0, held: 0, sources: None }
+    }
+
+    /// One load agent alone, with so many source addresses.
+    pub fn agent(clients: u64, sources: u64) -> Self {
+        Self { served: 0, agents: 1, held: clients, sources: Some(sources) }
+    }
+
+    /// Ends of connections on this host.
+    fn ends(self) -> u64 {
+        self.served + self.held
+    }
 }
 
 /// How a need compares.
@@ -116,7 +158,11 @@ impl PointChecks {
 
 /// The needs of every point of the plan; of a search, those of its bounds.
 pub fn preflight(e: &Experiment, have: &Have) -> Vec<PointChecks> {
-    planned(e).into_iter().map(|(e, point)| PointChecks { checks: checks(&e, &point, have), point }).collect()
+    let of_point = |(e, point): (Experiment, Point)| {
+        let checks = checks(&e, &point, have, Part::whole(&e, &point));
+        PointChecks { point, checks }
+    };
+    planned(e).into_iter().map(of_point).collect()
 }
 
 /// The sysctls that the remedies of all points name, in their order: what is set is what is shown, word for word.
@@ -132,12 +178,12 @@ pub fn setting(command: &str) -> Option<Setting> {
     whole.then(|| Setting::new(name, value))
 }
 
-/// The needs of one point.
-pub fn checks(e: &Experiment, point: &Point, have: &Have) -> Vec<Check> {
-    let mut checks = descriptors::checks(e, point, have);
-    checks.extend(network::checks(e, point, have));
-    checks.push(memory(point, have));
-    checks.extend(threads(e, point, have));
+/// The needs of one host's part of a point.
+pub fn checks(e: &Experiment, point: &Point, have: &Have, part: Part) -> Vec<Check> {
+    let mut checks = descriptors::checks(e, have, part);
+    checks.extend(network::checks(e, point, have, part));
+    checks.push(memory(have, part));
+    checks.extend(threads(e, have, part));
     checks
 }
 
@@ -146,14 +192,26 @@ pub fn clients_by_limits(e: &Experiment, have: &Have) -> u64 {
     let fits = |clients: u64| {
         let probe = probe_point(clients);
         let refused = |c: &Check| c.verdict == Verdict::Refuse && c.what != MEMORY;
-        !checks(e, &probe, have).iter().any(refused)
+        !checks(e, &probe, have, Part::whole(e, &probe)).iter().any(refused)
     };
     largest(fits)
 }
 
 /// The largest count of clients that fits in every respect.
 pub fn largest_that_fits(e: &Experiment, have: &Have) -> u64 {
-    largest(|clients| checks(e, &probe_point(clients), have).iter().all(|c| c.verdict != Verdict::Refuse))
+    largest(|clients| {
+        let probe = probe_point(clients);
+        fits(&checks(e, &probe, have, Part::whole(e, &probe)))
+    })
+}
+
+/// The largest count of clients that a load agent of its own host can hold, with so many source addresses.
+pub fn agent_capacity(e: &Experiment, have: &Have, sources: u64) -> u64 {
+    largest(|clients| fits(&checks(e, &probe_point(clients), have, Part::agent(clients, sources))))
+}
+
+fn fits(checks: &[Check]) -> bool {
+    checks.iter().all(|c| c.verdict != Verdict::Refuse)
 }
 
 /// What bounds automatic counts on this machine.
@@ -189,15 +247,17 @@ fn largest(fits: impl Fn(u64) -> bool) -> u64 {
 
 const MEMORY: &str = "memory";
 
-fn memory(point: &Point, have: &Have) -> Check {
-    let need = point.clients * ALL_IN_BYTES_PER_CLIENT;
+fn memory(have: &Have, part: Part) -> Check {
+    // Nearly all of it is the kernel's, which takes the same for either end.
+    let each = ALL_IN_BYTES_PER_CLIENT / 2;
+    let need = part.ends() * each;
     let enough = need <= have.memory_available_bytes;
     Check {
         what: MEMORY,
         need: bytes(need),
         have: format!("{} available of {}", bytes(have.memory_available_bytes), bytes(have.memory_limit_bytes)),
         verdict: if enough { Verdict::Fits } else { Verdict::Refuse },
-        note: format!("{} B per client, both ends and the kernel's part", count(ALL_IN_BYTES_PER_CLIENT)),
+        note: format!("{} B per end of a connection, the kernel's part included", count(each)),
         remedy: if enough {
             Vec::new()
         } else {
@@ -209,11 +269,10 @@ fn memory(point: &Point, have: &Have) -> Check {
 /// Threads of a process beside those that hold clients.
 const THREADS_BESIDE: u64 = 8;
 
-fn threads(e: &Experiment, point: &Point, have: &Have) -> Option<Check> {
+fn threads(e: &Experiment, have: &Have, part: Part) -> Option<Check> {
     let left = have.threads_left?;
-    let agents = u64::from(e.agents.count);
-    let (server, agent) = descriptors::threads(e, point, have);
-    let need = server + agents * agent + (1 + agents) * THREADS_BESIDE;
+    let (server, agents) = descriptors::threads(e, have, part);
+    let need = server + agents + (1 + part.agents) * THREADS_BESIDE;
     let enough = need <= left;
     Some(Check {
         what: "threads",

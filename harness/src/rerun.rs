@@ -16,6 +16,9 @@ pub struct Args {
     /// Where the new run directory is made
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub results: PathBuf,
+    /// Of a run of several hosts: the file that names them
+    #[arg(long, value_name = "FILE")]
+    pub hosts: Option<PathBuf>,
     /// Run the points that fit this machine and mark the rest as skipped
     #[arg(long)]
     pub fit: bool,
@@ -37,6 +40,7 @@ pub fn cli(args: &Args) -> anyhow::Result<ExitCode> {
         fit: args.fit,
         label: Some(args.label.clone()),
         results: args.results.clone(),
+        hosts: args.hosts.clone(),
         seed: earlier.record.as_ref().and_then(|record| record.seed),
         list: false,
         no_tui: false,

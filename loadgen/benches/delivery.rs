@@ -33,6 +33,7 @@ fn ledger() -> (Ledger, Vec<Seen>) {
         interval_ns: 1,
         payload_bytes: PAYLOAD_BYTES as u64,
         deadline_ns: u64::MAX,
+        clock_offset_ns: 0,
     };
     ledger.begin(plan);
     (ledger, seen)

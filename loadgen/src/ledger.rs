@@ -265,9 +265,11 @@ impl Ledger {
         self.plan.as_ref()
     }
 
-    /// Whether the message numbered `sequence` and due at `due_ns` by its own account is one of the schedule's.
+    /// Whether the message numbered `sequence` and due at `due_ns` by its own stamp is one of the schedule's.
     pub fn is_planned(&self, sequence: u32, due_ns: u64) -> bool {
-        self.plan.as_ref().is_some_and(|plan| sequence < plan.count && due_of(plan, sequence) == due_ns)
+        self.plan
+            .as_ref()
+            .is_some_and(|plan| sequence < plan.count && plan.stamped_ns(due_of(plan, sequence)) == due_ns)
     }
 
     /// Whether broadcast `sequence`, which [`Self::is_planned`], goes to `room`.
@@ -378,7 +380,7 @@ impl Ledger {
         self.changed = true;
     }
 
-    /// A copy of broadcast `sequence`, which [`Self::is_planned`], came to a client of `room`.
+    /// A copy of broadcast `sequence`, which [`Self::is_planned`], came to a client of `room`; `sent_ns` is its stamp's.
     #[inline]
     pub fn deliver(&mut self, seen: &mut Seen, room: u32, sequence: u32, sent_ns: u64, now_ns: u64) {
         self.advance(now_ns);
@@ -414,7 +416,8 @@ impl Ledger {
         entry.delta.last_ns = Some(now_ns);
         let pool = &mut self.pool;
         let latency = entry.latency.get_or_insert_with(|| pool.pop().unwrap_or_default());
-        let due_ns = self.plan.as_ref().map_or(now_ns, |plan| due_of(plan, sequence));
+        let of_plan = |plan: &BroadcastPlan| (due_of(plan, sequence), plan.local_ns(sent_ns));
+        let (due_ns, sent_ns) = self.plan.as_ref().map_or((now_ns, now_ns), of_plan);
         latency.from_due.record_span(due_ns, now_ns);
         latency.from_sent.record_span(sent_ns, now_ns);
         entry.received += 1;

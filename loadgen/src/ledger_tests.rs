@@ -11,7 +11,14 @@ const FIRST: u64 = 100;
 const CLIENTS: usize = 6;
 
 fn plan(count: u32, deadline_ns: u64) -> BroadcastPlan {
-    BroadcastPlan { first_due_ns: FIRST, count, interval_ns: INTERVAL, payload_bytes: 64, deadline_ns }
+    BroadcastPlan {
+        first_due_ns: FIRST,
+        count,
+        interval_ns: INTERVAL,
+        payload_bytes: 64,
+        deadline_ns,
+        clock_offset_ns: 0,
+    }
 }
 
 #[derive(Clone, Debug)]

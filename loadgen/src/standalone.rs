@@ -219,6 +219,7 @@ impl<'a> Controller<'a> {
             interval_ns: self.args.interval_ms * NS_PER_MS,
             payload_bytes: self.args.payload_bytes,
             deadline_ns: self.args.deadline_ms * NS_PER_MS,
+            clock_offset_ns: 0,
         });
     }
 

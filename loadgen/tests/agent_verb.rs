@@ -62,6 +62,7 @@ fn a_whole_run_goes_from_hello_to_summary() {
         interval_ns: 200_000_000,
         payload_bytes: 300,
         deadline_ns: 30_000_000_000,
+        clock_offset_ns: 0,
     };
     agent.say(&AgentCommand::Measure(broadcasts.clone()));
     let mut ledgers = Vec::new();
@@ -133,7 +134,14 @@ fn a_harness_that_no_longer_reads_does_not_keep_the_agent() {
 fn breaches_of_the_protocol_are_told_and_end_with_status_2() {
     let server: SocketAddr = "127.0.0.1:9".parse().unwrap();
     let start = AgentCommand::Start { start_ns: 1 };
-    let measure = BroadcastPlan { first_due_ns: 1, count: 1, interval_ns: 1, payload_bytes: 64, deadline_ns: 1 };
+    let measure = BroadcastPlan {
+        first_due_ns: 1,
+        count: 1,
+        interval_ns: 1,
+        payload_bytes: 64,
+        deadline_ns: 1,
+        clock_offset_ns: 0,
+    };
     let cases = [
         (vec![start.clone()], "prepare"),
         (vec![AgentCommand::Hello { protocol: CONTROL_PROTOCOL }], "second hello"),

@@ -303,6 +303,7 @@ fn deliveries_missed_while_away_are_expected_and_lost_with_a_reason() {
         interval_ns: 500_000_000,
         payload_bytes: 100,
         deadline_ns: 5_000_000_000,
+        clock_offset_ns: 0,
     }));
     agent.until(|event| matches!(event, AgentEvent::Measured).then_some(()));
     agent.say(&AgentCommand::Stop);
@@ -341,6 +342,7 @@ fn broadcasts_due_while_their_sender_is_away_are_not_sent() {
         interval_ns: 2_000_000,
         payload_bytes: 100,
         deadline_ns: 5_000_000_000,
+        clock_offset_ns: 0,
     }));
     agent.until(|event| matches!(event, AgentEvent::Measured).then_some(()));
     agent.say(&AgentCommand::Stop);

@@ -212,9 +212,24 @@ pub struct BroadcastPlan {
     pub payload_bytes: u64,
     /// How long after its due time a broadcast may still be received; then its ledger is closed.
     pub deadline_ns: u64,
+    /// The agent's clock minus the clock that stamps are made with: the first agent's. Whoever stamps a payload and
+    /// whoever reads it takes this into account, so that due times agree to the nanosecond and durations carry the error
+    /// of the estimate.
+    #[serde(default)]
+    pub clock_offset_ns: i64,
 }
 
 impl BroadcastPlan {
+    /// A time of the agent's clock as it stands in a stamp.
+    pub fn stamped_ns(&self, local_ns: u64) -> u64 {
+        local_ns.saturating_add_signed(self.clock_offset_ns.saturating_neg())
+    }
+
+    /// A time that stands in a stamp, on the agent's clock.
+    pub fn local_ns(&self, stamped_ns: u64) -> u64 {
+        stamped_ns.saturating_add_signed(self.clock_offset_ns)
+    }
+
     /// Smallest payload that holds a stamp.
     pub const MIN_PAYLOAD_BYTES: u64 = 64;
 }

@@ -191,6 +191,16 @@ pub struct PointRow {
     pub delivery_p999_ns: Option<u64>,
     /// As `delivery_p50_ns`, 99.99th percentile.
     pub delivery_p9999_ns: Option<u64>,
+    /// Largest error of an agent's clock against that of the first agent's host, which the due times are of: times of
+    /// deliveries may be off by so much. Empty where all agents share one clock.
+    pub clock_error_max_ns: Option<u64>,
+    /// As `delivery_p50_ns`, of the first agent's members alone, whose times have no such error; empty where all agents
+    /// share one clock.
+    pub local_delivery_p50_ns: Option<u64>,
+    /// As `local_delivery_p50_ns`, 99th percentile.
+    pub local_delivery_p99_ns: Option<u64>,
+    /// As `local_delivery_p50_ns`, exact maximum.
+    pub local_delivery_max_ns: Option<u64>,
 }
 
 /// What a row of `samples.csv` is about.
@@ -305,6 +315,8 @@ pub struct SampleRow {
     pub reconnecting: Option<u64>,
     /// Agent: how often a client was joined again.
     pub reconnects: Option<u64>,
+    /// Host that it was read on, where there are several; else empty.
+    pub host: String,
 }
 
 /// `cores.csv`: one row per (second, core), cumulative since boot.

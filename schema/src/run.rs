@@ -39,6 +39,28 @@ pub struct RunRecord {
     /// What the random numbers of the load agents are drawn from; none in runs that came before the field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// The hosts of a fleet, the server's first; empty when everything ran on one machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<FleetRecord>,
+}
+
+/// One host of a fleet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FleetRecord {
+    /// What the file of hosts calls it.
+    pub name: String,
+    /// `server` or `load`.
+    pub role: String,
+    /// Words that reach it.
+    pub command: Vec<String>,
+    /// Address of the server, or source addresses of the clients; empty: the one that the route gives.
+    pub addresses: Vec<String>,
+    /// What it costs a month, in US dollars.
+    pub price_per_month_usd: Option<f64>,
+    /// The machine's current start: hosts with the same are one machine.
+    pub boot_id: String,
+    /// The machine.
+    pub host: HostRecord,
 }
 
 /// A run was taken up again.
@@ -140,4 +162,20 @@ pub struct RoleRecord {
     pub server: Option<ServerReady>,
     /// The agents, in order.
     pub agents: Vec<AgentPrepared>,
+    /// Their hosts and clocks, in order; empty when everything ran on one machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clocks: Vec<ClockRecord>,
+}
+
+/// The clock of one agent's host during one repetition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockRecord {
+    /// Name of the host.
+    pub host: String,
+    /// Clients that the agent was to hold.
+    pub clients: u64,
+    /// Its clock minus that of the first agent's host, when the measurement began; none when there was no measurement.
+    pub offset_ns: Option<i64>,
+    /// Largest error of that until the end of the measurement, either way.
+    pub error_ns: Option<u64>,
 }

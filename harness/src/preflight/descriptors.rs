@@ -3,9 +3,8 @@
 use c2m_host::tables::{self, Need, TableError, TablePlan};
 use c2m_schema::control::FileTables;
 
-use super::{Check, Have, Verdict};
+use super::{Check, Have, Part, Verdict};
 use crate::experiment::Experiment;
-use crate::plan::Point;
 use crate::text::count;
 
 /// Descriptors of a process beside its clients: streams, epoll, event, listening and log descriptors.
@@ -22,16 +21,24 @@ struct Holder {
 }
 
 impl Holder {
-    fn server(e: &Experiment, point: &Point) -> Self {
-        let need = Need { clients: point.clients, hashed: true, reserve: RESERVE };
-        Self { what: "server descriptors", need, threads: e.server.shards, tables: e.server.file_tables }
+    /// None where no server runs.
+    fn server(e: &Experiment, part: Part) -> Option<Self> {
+        let need = Need { clients: part.served, hashed: true, reserve: RESERVE };
+        (part.served > 0).then_some(Self {
+            what: "server descriptors",
+            need,
+            threads: e.server.shards,
+            tables: e.server.file_tables,
+        })
     }
 
-    fn agent(e: &Experiment, point: &Point) -> Self {
+    /// None where no agent runs.
+    fn agent(e: &Experiment, part: Part) -> Option<Self> {
         // The largest share of one agent.
-        let clients = point.clients.div_ceil(u64::from(e.agents.count.max(1)));
+        let clients = part.held.div_ceil(part.agents.max(1));
         let need = Need { clients, hashed: false, reserve: RESERVE };
-        Self { what: "agent descriptors", need, threads: workers(e), tables: e.agents.file_tables }
+        let agent = Self { what: "agent descriptors", need, threads: workers(e), tables: e.agents.file_tables };
+        (part.agents > 0).then_some(agent)
     }
 
     /// The plan that the program will make, with the soft limit raised to the hard one as it does by itself.
@@ -44,21 +51,22 @@ impl Holder {
     }
 }
 
-pub(super) fn checks(e: &Experiment, point: &Point, have: &Have) -> Vec<Check> {
-    let server = one(&Holder::server(e, point), have);
-    let mut agent = one(&Holder::agent(e, point), have);
-    if !server.remedy.is_empty() {
+pub(super) fn checks(e: &Experiment, have: &Have, part: Part) -> Vec<Check> {
+    let server = Holder::server(e, part).map(|holder| one(&holder, have));
+    let mut agent = Holder::agent(e, part).map(|holder| one(&holder, have));
+    if let (Some(server), Some(agent)) = (&server, &mut agent)
+        && !server.remedy.is_empty()
+    {
         // What is enough for the server, whose clients are spread by hash, is enough for an agent.
         agent.remedy.clear();
     }
-    let mut checks = vec![server, agent];
-    checks.extend(machine(point, have));
-    checks
+    server.into_iter().chain(agent).chain(machine(have, part)).collect()
 }
 
-/// Threads of the server and of one agent that hold clients.
-pub(super) fn threads(e: &Experiment, point: &Point, have: &Have) -> (u64, u64) {
-    (Holder::server(e, point).threads(have), Holder::agent(e, point).threads(have))
+/// Threads of the server and of all agents that hold clients.
+pub(super) fn threads(e: &Experiment, have: &Have, part: Part) -> (u64, u64) {
+    let of = |holder: Option<Holder>| holder.map_or(0, |holder| holder.threads(have));
+    (of(Holder::server(e, part)), part.agents * of(Holder::agent(e, part)))
 }
 
 fn workers(e: &Experiment) -> Option<u32> {
@@ -131,10 +139,10 @@ fn remedies(need: u64, kind: Option<FileTables>, have: &Have) -> Vec<String> {
     remedies
 }
 
-/// Both ends of every connection on one machine.
-fn machine(point: &Point, have: &Have) -> Option<Check> {
+/// Every end of a connection on this machine.
+fn machine(have: &Have, part: Part) -> Option<Check> {
     let most = have.file_max?;
-    let need = point.clients * 2 + have.files_open + MACHINE_RESERVE;
+    let need = part.ends() + have.files_open + MACHINE_RESERVE;
     let enough = need <= most;
     Some(Check {
         what: "files of the machine",
@@ -144,7 +152,7 @@ fn machine(point: &Point, have: &Have) -> Option<Check> {
         note: match (enough, have.file_max_exempt) {
             (true, _) => String::new(),
             (false, true) => "does not bind a process with CAP_SYS_ADMIN, but any other".into(),
-            (false, false) => "both ends of each connection count".into(),
+            (false, false) => "every end of a connection on this machine counts".into(),
         },
         // Root, who alone can raise it, may not be who runs the experiment.
         remedy: if enough { Vec::new() } else { vec![format!("sysctl -w fs.file-max={}", need.next_power_of_two())] },

@@ -1,17 +1,19 @@
 //! Ports, tables and queues of the network. Pure.
 
-use super::{Check, Have, Verdict};
+use super::{Check, Have, Part, Verdict};
 use crate::experiment::Experiment;
 use crate::plan::Point;
 use crate::text::{bytes, count};
 
-pub(super) fn checks(e: &Experiment, point: &Point, have: &Have) -> Vec<Check> {
-    let mut checks = vec![ports(e, point, have)];
-    checks.extend(conntrack(point, have));
-    checks.extend(tcp_mem(point, have));
-    checks.extend(ehash(point, have));
-    checks.extend(queue("accept queue", "net.core.somaxconn", have.somaxconn, e));
-    checks.extend(queue("half-open queue", "net.ipv4.tcp_max_syn_backlog", have.syn_backlog, e));
+pub(super) fn checks(e: &Experiment, point: &Point, have: &Have, part: Part) -> Vec<Check> {
+    let mut checks: Vec<Check> = (part.agents > 0).then(|| ports(e, have, part)).into_iter().collect();
+    checks.extend(conntrack(have, part));
+    checks.extend(tcp_mem(point, have, part));
+    checks.extend(ehash(have, part));
+    if part.served > 0 {
+        checks.extend(queue("accept queue", "net.core.somaxconn", have.somaxconn, e));
+        checks.extend(queue("half-open queue", "net.ipv4.tcp_max_syn_backlog", have.syn_backlog, e));
+    }
     checks
 }
 
@@ -26,15 +28,14 @@ pub(super) fn ports_per_address(e: &Experiment, have: &Have) -> u64 {
 const LOOPBACK_ADDRESSES: u64 = (1 << 24) - 2;
 
 /// Capacity is source addresses × ports × server endpoints, and a run has one endpoint.
-fn ports(e: &Experiment, point: &Point, have: &Have) -> Check {
+fn ports(e: &Experiment, have: &Have, part: Part) -> Check {
     let per_address = ports_per_address(e, have);
-    let addresses = point.clients.div_ceil(per_address);
-    let given = e.agents.sources.len() as u64;
-    let usable = if given == 0 { LOOPBACK_ADDRESSES } else { given };
+    let addresses = part.held.div_ceil(per_address);
+    let usable = part.sources.unwrap_or(LOOPBACK_ADDRESSES);
     let capacity = usable.saturating_mul(per_address);
-    let short = point.clients.saturating_sub(capacity);
+    let short = part.held.saturating_sub(capacity);
     let (first, last) = e.agents.source_ports.unwrap_or(have.ports);
-    let source = if given == 0 { "127.0.0.0/8".to_owned() } else { format!("{given} source addresses") };
+    let source = part.sources.map_or_else(|| "127.0.0.0/8".to_owned(), |given| format!("{given} source addresses"));
     Check {
         what: "source ports",
         need: format!("{} addresses × {} ports", count(addresses), count(per_address)),
@@ -54,8 +55,9 @@ fn ports(e: &Experiment, point: &Point, have: &Have) -> Check {
         remedy: if short == 0 {
             Vec::new()
         } else {
-            let more =
-                format!("give {addresses} addresses in agents.sources, or leave it out for a server on loopback");
+            let more = format!(
+                "give {addresses} addresses in agents.sources (of a fleet: sources of the host), or leave it out for a server on loopback"
+            );
             let wider = "sysctl -w net.ipv4.ip_local_port_range='1024 65535'".to_owned();
             // Ports that the definition names, and a range that is the widest, are not widened by it.
             let helps = e.agents.source_ports.is_none() && have.ports != (1_024, 65_535);
@@ -64,13 +66,13 @@ fn ports(e: &Experiment, point: &Point, have: &Have) -> Check {
     }
 }
 
-fn conntrack(point: &Point, have: &Have) -> Option<Check> {
+fn conntrack(have: &Have, part: Part) -> Option<Check> {
     let (tracked, most) = have.conntrack?;
     // A fresh namespace has no rule that tracks connections, and then its table stays empty.
     if have.netns && tracked == 0 {
         return None;
     }
-    let need = point.clients + tracked;
+    let need = part.served.max(part.held) + tracked;
     let enough = need <= most;
     Some(Check {
         what: "connection tracking",
@@ -95,9 +97,9 @@ fn conntrack(point: &Point, have: &Have) -> Option<Check> {
 }
 
 /// An idle socket holds no buffer page; a socket with an unread broadcast holds at least one.
-fn tcp_mem(point: &Point, have: &Have) -> Option<Check> {
+fn tcp_mem(point: &Point, have: &Have, part: Part) -> Option<Check> {
     let most = have.tcp_mem_max_pages?;
-    let need = point.clients * point.payload_bytes.div_ceil(have.page_bytes.max(1)).max(1);
+    let need = part.served.max(part.held) * point.payload_bytes.div_ceil(have.page_bytes.max(1)).max(1);
     let enough = need <= most;
     Some(Check {
         what: "TCP buffers",
@@ -116,10 +118,9 @@ fn tcp_mem(point: &Point, have: &Have) -> Option<Check> {
 /// Average chain in the table of established connections beyond which lookups become the cost that is measured.
 const EHASH_CHAIN_MAX: u64 = 2;
 
-fn ehash(point: &Point, have: &Have) -> Option<Check> {
+fn ehash(have: &Have, part: Part) -> Option<Check> {
     let entries = have.ehash_entries?;
-    // Both ends of a connection stand in it.
-    let sockets = point.clients * 2;
+    let sockets = part.ends();
     let enough = sockets <= entries * EHASH_CHAIN_MAX;
     let wanted = (sockets / EHASH_CHAIN_MAX).next_power_of_two();
     Some(Check {

@@ -3,12 +3,17 @@
 //! A trait, so that a run can be driven by scripted children in tests and by processes of any command otherwise.
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::Sender;
 
 use c2m_schema::control::{AgentCommand, FileTables};
+use serde::{Deserialize, Serialize};
+
+use crate::fleet::clock::Offset;
 
 /// Which child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Who {
     /// The server under test.
     Server,
@@ -36,8 +41,8 @@ pub enum Input {
 
 /// A child that was started. Dropping it kills and reaps it.
 pub trait Child {
-    /// Process id.
-    fn pid(&self) -> u32;
+    /// Process id, if it is one of this machine.
+    fn pid(&self) -> Option<u32>;
     /// Writes one control line.
     fn send(&mut self, command: &AgentCommand) -> io::Result<()>;
     /// Ends its standard input, which asks it to end in order.
@@ -47,6 +52,8 @@ pub trait Child {
 /// How a server is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSpec {
+    /// Address to listen on.
+    pub listen: SocketAddr,
     /// Clients to plan shards and tables for.
     pub clients: u64,
     /// Idle timeout in seconds, 0 for none.
@@ -62,7 +69,7 @@ impl ServerSpec {
     pub fn args(&self) -> Vec<String> {
         let mut args = vec!["--stdio".to_owned()];
         let mut flag = |name: &str, value: String| args.extend([name.to_owned(), value]);
-        flag("--listen", "127.0.0.1:0".into());
+        flag("--listen", self.listen.to_string());
         flag("--clients", self.clients.to_string());
         flag("--idle-timeout-s", self.idle_timeout_s.to_string());
         if let Some(shards) = self.shards {
@@ -83,8 +90,24 @@ impl ServerSpec {
 pub trait Launch {
     /// Starts a server.
     fn server(&mut self, spec: &ServerSpec, to: Sender<Input>) -> anyhow::Result<Box<dyn Child>>;
+    /// Where a server is to listen.
+    fn listen(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, 0).into()
+    }
+    /// The address, `ip:port`, under which clients reach a server that is bound to `bound`.
+    fn reached(&self, bound: &str) -> String {
+        bound.to_owned()
+    }
     /// Called with the address at which the server listens, before any agent is prepared.
     fn listens(&mut self, _address: &str) {}
     /// Starts the agent of this index.
     fn agent(&mut self, index: usize, to: Sender<Input>) -> anyhow::Result<Box<dyn Child>>;
+    /// The clock of the child's host against this one's. Fails when the host does not answer.
+    fn clock(&mut self, _who: Who) -> anyhow::Result<Offset> {
+        Ok(Offset::default())
+    }
+    /// Name of the child's host, where children live on several.
+    fn host(&self, _who: Who) -> Option<&str> {
+        None
+    }
 }

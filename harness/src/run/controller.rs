@@ -13,14 +13,15 @@ use c2m_schema::control::{AgentCommand, BroadcastPlan};
 use c2m_schema::rows::Phase;
 
 use super::bounds::Bounds;
-use super::child::{Input, Launch, ServerSpec, Who};
+use super::child::{Child, Input, Launch, ServerSpec, Who};
 use super::progress::{Meter, Progress, Shown};
 use super::quiet;
 use super::raw::{AgentRaw, End, Raw, Reading};
-use super::split::agent_plans;
+use super::split::{Place, agent_plans};
 use super::state::{Halt, Slot, State};
 use super::watch::Watch;
 use crate::experiment::Experiment;
+use crate::fleet::clock::Offset;
 use crate::plan::Point;
 
 /// The longest the controller sleeps before it looks whether the end was asked for.
@@ -41,6 +42,8 @@ pub struct Task<'a> {
     pub point: &'a Point,
     /// Repetition, from 0.
     pub repetition: u32,
+    /// What each agent holds.
+    pub places: &'a [Place],
     /// What random numbers of this repetition are drawn from.
     pub seed: u64,
     /// How people call it, e.g. `point 1/4`.
@@ -58,7 +61,7 @@ pub fn repetition(
     watch: &mut dyn Watch,
     progress: &Progress,
 ) -> anyhow::Result<Raw> {
-    let agents = task.experiment.agents.count as usize;
+    let agents = task.places.len();
     let mut raw = Raw::new(task.point.clone(), task.repetition);
     raw.agents = vec![AgentRaw::default(); agents];
     let (to, inputs) = mpsc::channel();
@@ -116,13 +119,14 @@ impl Controller<'_> {
         self.enter(Phase::Start);
         let server = &self.task.experiment.server;
         let spec = ServerSpec {
+            listen: self.launch.listen(),
             clients: self.task.point.clients,
             idle_timeout_s: server.idle_timeout_s,
             shards: server.shards,
             file_tables: server.file_tables,
         };
         let child = self.launch.server(&spec, self.to.clone()).map_err(|e| Halt::Failed(format!("{e:#}")))?;
-        self.watch.process(Who::Server, child.pid());
+        self.watches(Who::Server, child.as_ref());
         self.state.server.child = Some(child);
         self.wait("the server is ready", self.task.bounds.ready, |s| s.raw.ready.is_some())
     }
@@ -130,7 +134,7 @@ impl Controller<'_> {
     fn start_agents(&mut self) -> Result<(), Halt> {
         for i in 0..self.state.agents.len() {
             let child = self.launch.agent(i, self.to.clone()).map_err(|e| Halt::Failed(format!("{e:#}")))?;
-            self.watch.process(Who::Agent(i), child.pid());
+            self.watches(Who::Agent(i), child.as_ref());
             self.state.agents[i].child = Some(child);
             self.tell(i, &AgentCommand::Hello { protocol: CONTROL_PROTOCOL });
         }
@@ -138,14 +142,47 @@ impl Controller<'_> {
         self.wait("every agent has said hello", bound, |s| s.agents.iter().all(|a| a.greeted))?;
         let address = self.state.raw.ready.as_ref().map(|r| r.address.clone()).unwrap_or_default();
         self.launch.listens(&address);
-        for (i, plan) in
-            agent_plans(self.task.experiment, self.task.point, &address, self.task.seed).into_iter().enumerate()
-        {
+        let Task { experiment, point, places, seed, .. } = self.task;
+        let plans = agent_plans(experiment, point, places, &self.launch.reached(&address), seed);
+        for (i, plan) in plans.into_iter().enumerate() {
             self.tell(i, &AgentCommand::Prepare(Box::new(plan)));
         }
         self.wait("every agent is prepared", bound, |s| s.raw.agents.iter().all(|a| a.prepared.is_some()))?;
         self.tell_all(&AgentCommand::Probe);
         self.wait("every agent has probed the server", bound, |s| s.agents.iter().all(|a| a.probed))
+    }
+
+    fn watches(&mut self, who: Who, child: &dyn Child) {
+        if let Some(pid) = child.pid() {
+            self.watch.process(who, pid);
+        }
+    }
+
+    /// Asks every child's host what its clock shows. Fails when one does not answer, unless its agent is lost already.
+    fn set_clocks(&mut self) -> Result<Vec<Offset>, Halt> {
+        self.state.server_clock = self.clock(Who::Server)?;
+        let mut clocks = Vec::with_capacity(self.state.agents.len());
+        for i in 0..self.state.agents.len() {
+            let ended = self.state.agents[i].ended.is_some();
+            clocks.push(if ended { Offset::default() } else { self.clock(Who::Agent(i))? });
+        }
+        for (slot, clock) in self.state.agents.iter_mut().zip(&clocks) {
+            slot.clock = *clock;
+        }
+        Ok(clocks)
+    }
+
+    fn clock(&mut self, who: Who) -> Result<Offset, Halt> {
+        self.launch.clock(who).map_err(|error| Halt::Failed(format!("{error:#}")))
+    }
+
+    /// Where each agent's clock is against that of the first agent's host, on which there is no doubt about it.
+    fn against_first(&self, clocks: &[Offset]) -> Vec<Offset> {
+        let host = |i| self.launch.host(Who::Agent(i));
+        let against = |(i, clock): (usize, &Offset)| {
+            if host(i) == host(0) { Offset::default() } else { clock.against(clocks[0]) }
+        };
+        clocks.iter().enumerate().map(against).collect()
     }
 
     /// Reads memory once the kernel has taken back what the sockets of an earlier point had, or does not any more.
@@ -165,13 +202,18 @@ impl Controller<'_> {
 
     fn ramp(&mut self) -> Result<(), Halt> {
         self.enter(Phase::Ramp);
+        self.set_clocks()?;
         let start_ns = monotonic_ns() + START_LEAD_NS;
         self.state.raw.start_ns = Some(start_ns);
-        self.tell_all(&AgentCommand::Start { start_ns });
-        let plans = agent_plans(self.task.experiment, self.task.point, "", self.task.seed);
-        let shares: Vec<u64> = plans.iter().map(|p| p.clients).collect();
+        for i in 0..self.state.agents.len() {
+            let start_ns = self.state.agents[i].clock.to_there(start_ns);
+            self.tell(i, &AgentCommand::Start { start_ns });
+        }
+        let places = self.task.places;
         let arrived = |s: &State| {
-            s.living().all(|i| s.raw.agents[i].stats.attempted >= shares[i] && s.raw.agents[i].stats.pending == 0)
+            let has =
+                |i: usize| s.raw.agents[i].stats.attempted >= places[i].clients && s.raw.agents[i].stats.pending == 0;
+            s.living().all(has)
         };
         let end = Instant::now() + self.task.bounds.ramp;
         let mut moved = (Instant::now(), (0, 0));
@@ -203,21 +245,35 @@ impl Controller<'_> {
             return Err(Halt::Failed("no client was joined when the measurement should have begun".into()));
         }
         self.enter(Phase::Measure);
+        let clocks = self.set_clocks()?;
+        let before = self.against_first(&clocks);
         let plan = BroadcastPlan {
             first_due_ns: monotonic_ns() + MEASURE_LEAD_NS,
             count: broadcast.count,
             interval_ns: point.interval_ns,
             payload_bytes: point.payload_bytes,
             deadline_ns: broadcast.deadline_ms * 1_000_000,
+            clock_offset_ns: 0,
         };
         let window_ns = MEASURE_LEAD_NS + u64::from(plan.count.saturating_sub(1)) * plan.interval_ns + plan.deadline_ns;
         self.state.raw.broadcasts = Some(plan.clone());
-        self.tell_all(&AgentCommand::Measure(plan));
+        // Due times agree to the nanosecond: each is the first agent's, moved by the offset that stamps are moved by.
+        let first_due_ns = clocks[0].to_there(plan.first_due_ns);
+        for (i, offset) in before.iter().enumerate() {
+            let first_due_ns = offset.to_there(first_due_ns);
+            self.tell(i, &AgentCommand::Measure(BroadcastPlan { first_due_ns, clock_offset_ns: offset.ns, ..plan }));
+        }
         let bound = Duration::from_nanos(window_ns) + self.task.bounds.measured;
         self.wait("every broadcast is complete or past its deadline", bound, |s| {
             s.living().all(|i| s.raw.agents[i].measured)
         })?;
         self.state.raw.measured = Some(self.reading()?);
+        // As they were told to the agents, with the error of both moments: times of deliveries are off by no more.
+        let after = self.set_clocks()?;
+        let after = self.against_first(&after);
+        for (agent, (before, after)) in self.state.raw.agents.iter_mut().zip(before.iter().zip(after)) {
+            agent.clock = agent.lost.is_none().then(|| before.until(after));
+        }
         Ok(())
     }
 
@@ -304,6 +360,7 @@ impl Controller<'_> {
             // The controller holds a sender itself, so the channel never ends.
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
+        self.state.lose_stalled(self.watch)?;
         self.print_notes();
         self.show();
         Ok(())

@@ -7,8 +7,14 @@ use c2m_schema::rows::{CoreRow, SampleRow, Subject};
 
 use super::child::Who;
 
-/// Reads the machine.
-pub(super) struct Machine {
+/// Whoever reads the machines of a run.
+pub trait Read: Send {
+    /// Reads the hosts, this process, the given processes and all cores. A process that has ended gives no row.
+    fn read(&mut self, processes: &[(Who, u32)]) -> (Vec<SampleRow>, Vec<CoreRow>);
+}
+
+/// Reads this machine.
+pub struct Machine {
     sampler: Sampler,
     host: String,
     begin_ns: u64,
@@ -16,12 +22,28 @@ pub(super) struct Machine {
 
 impl Machine {
     /// A reader whose rows carry `host` and count times from `begin_ns`.
-    pub(super) fn new(host: &str, begin_ns: u64) -> Self {
+    pub fn new(host: &str, begin_ns: u64) -> Self {
         Self { sampler: Sampler::new(ProcRoot::default(), host), host: host.to_owned(), begin_ns }
     }
 
-    /// Reads the host, this process, the given processes and all cores. A process that has ended gives no row.
-    pub(super) fn read(&mut self, processes: &[(Who, u32)]) -> (Vec<SampleRow>, Vec<CoreRow>) {
+    /// The row of this process.
+    pub fn own(&mut self) -> Option<SampleRow> {
+        self.process(Subject::Harness, String::new(), std::process::id())
+    }
+
+    fn process(&mut self, subject: Subject, name: String, pid: u32) -> Option<SampleRow> {
+        let mut row = SampleRow { subject, name, pid: Some(pid), ..self.stamped() };
+        self.sampler.process(pid)?.fill(&mut row);
+        Some(row)
+    }
+
+    fn stamped(&self) -> SampleRow {
+        SampleRow { t_ns: monotonic_ns().saturating_sub(self.begin_ns), unix_ns: unix_ns(), ..SampleRow::default() }
+    }
+}
+
+impl Read for Machine {
+    fn read(&mut self, processes: &[(Who, u32)]) -> (Vec<SampleRow>, Vec<CoreRow>) {
         let mut rows = Vec::with_capacity(processes.len() + 2);
         let mut host = self.stamped();
         self.sampler.host().fill(&mut host);
@@ -33,7 +55,7 @@ impl Machine {
             };
             rows.extend(self.process(subject, name, pid));
         }
-        rows.extend(self.process(Subject::Harness, String::new(), std::process::id()));
+        rows.extend(self.own());
         let t_ns = monotonic_ns().saturating_sub(self.begin_ns);
         let core = |sample: c2m_host::sampler::CoreSample| {
             let mut row = CoreRow { t_ns, name: self.host.clone(), ..CoreRow::default() };
@@ -42,15 +64,5 @@ impl Machine {
         };
         let cores = self.sampler.cores().into_iter().map(core).collect();
         (rows, cores)
-    }
-
-    fn process(&mut self, subject: Subject, name: String, pid: u32) -> Option<SampleRow> {
-        let mut row = SampleRow { subject, name, pid: Some(pid), ..self.stamped() };
-        self.sampler.process(pid)?.fill(&mut row);
-        Some(row)
-    }
-
-    fn stamped(&self) -> SampleRow {
-        SampleRow { t_ns: monotonic_ns().saturating_sub(self.begin_ns), unix_ns: unix_ns(), ..SampleRow::default() }
     }
 }

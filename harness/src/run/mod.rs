@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,13 +13,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context as _;
 use c2m_host::clock::{monotonic_ns, unix_ns};
 use c2m_schema::rows::{FloorRow, Phase, PointRow, Status};
-use c2m_schema::run::{RoleRecord, RunRecord, SearchRecord};
+use c2m_schema::run::{ClockRecord, Isolation, RoleRecord, RunRecord, SearchRecord};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use crate::experiment::{Experiment, Search, SearchKey, check};
+use crate::experiment::{Counts, Experiment, Isolate, Search, SearchKey, check};
+use crate::fleet::hosts::Hosts;
+use crate::fleet::{self, Fleet};
 use crate::floor::{self, Question};
 use crate::ground::{self, Ground};
 use crate::plan::Point;
@@ -31,7 +33,7 @@ use crate::text::{bytes, count};
 pub mod bounds;
 pub mod child;
 pub mod controller;
-mod machine;
+pub mod machine;
 pub mod process;
 pub mod progress;
 pub mod quiet;
@@ -44,7 +46,9 @@ pub mod store;
 pub mod watch;
 
 use bounds::Bounds;
+use child::{Launch, Who};
 use controller::{Task, repetition};
+use machine::{Machine, Read};
 use process::{Binaries, Processes};
 use progress::Progress;
 use raw::Raw;
@@ -61,6 +65,9 @@ pub struct Args {
     /// Go on with the run in this directory: do the points that are missing, by its own definition
     #[arg(long, value_name = "DIR", conflicts_with_all = ["experiment", "overrides", "label", "results"])]
     pub resume: Option<PathBuf>,
+    /// Run on the hosts that FILE names instead of this machine alone
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub hosts: Option<PathBuf>,
     /// Override one key, e.g. clients.counts=[100000] (repeatable; an empty value removes the key)
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     pub overrides: Vec<String>,
@@ -123,16 +130,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<(ExitCode, Option<PathBuf>)> {
         write!(std::io::stdout(), "{}", crate::plan::list(&experiment)).context("print the plan")?;
         return Ok((ExitCode::from(MET), None));
     }
-    let binaries = Binaries::find(args.bin_dir.as_deref())?;
     let progress = Progress::new(!args.no_tui);
-    let mut ground = ground::prepare(experiment, args.proc_root.as_deref())?;
+    let (mut ground, fleet) = if let Some(file) = &args.hosts {
+        let (ground, fleet) = of_hosts(experiment, file, &progress)?;
+        (ground, Some(fleet))
+    } else {
+        Binaries::find(args.bin_dir.as_deref())?;
+        (ground::prepare(experiment, args.proc_root.as_deref())?, None)
+    };
     for note in check::warnings(&ground.experiment).iter().chain(&ground.notes) {
         progress.line(note);
     }
-    if args.fit {
+    if args.fit && fleet.is_none() {
         fit_search(&mut ground, &progress);
     }
-    let checks = preflight::preflight(&ground.experiment, &ground.have);
+    let checks = match &fleet {
+        Some(fleet) => fleet::spread::preflight(&ground.experiment, &fleet.ground()),
+        None => preflight::preflight(&ground.experiment, &ground.have),
+    };
     let refused = checks.iter().filter(|c| c.verdict() == Verdict::Refuse).count();
     if checks.iter().any(|c| c.verdict() != Verdict::Fits) {
         progress.line(preflight::table(&checks, refused == 0 || args.fit).trim_end());
@@ -141,7 +156,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<(ExitCode, Option<PathBuf>)> {
     let searches = ground.experiment.search.is_some();
     if refused > 0 && (!args.fit || searches || refused == checks.len()) {
         let advice = if args.fit { "" } else { "; --fit runs those that do" };
-        progress.line(&format!("{refused} of {} points do not fit this machine{advice}", checks.len()));
+        let ground = if fleet.is_some() { "these hosts" } else { "this machine" };
+        progress.line(&format!("{refused} of {} points do not fit {ground}{advice}", checks.len()));
         return Ok((ExitCode::from(COULD_NOT_RUN), None));
     }
     let stop = Arc::new(AtomicBool::new(false));
@@ -153,10 +169,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<(ExitCode, Option<PathBuf>)> {
     let now = OffsetDateTime::now_utc();
     let (store, lasted_ns) = match resumed {
         Some(run) => resume::open(run, &ground, rfc3339(now)?)?,
-        None => (begin(args, &ground, now)?, 0),
+        None => (begin(args, &ground, fleet.as_ref(), now)?, 0),
     };
-    let processes = Processes { binaries, progress: progress.clone(), netns: ground.have.netns };
-    let run = Run { ground, checks, store, processes, progress, stop };
+    let launch = match fleet {
+        Some(fleet) => Ends::Fleet(fleet),
+        None => Ends::Here(Processes {
+            binaries: Binaries::find(args.bin_dir.as_deref())?,
+            progress: progress.clone(),
+            netns: ground.have.netns,
+        }),
+    };
+    let run = Run { ground, checks, store, launch, progress, stop };
     run.go(lasted_ns)
 }
 
@@ -167,6 +190,33 @@ fn fresh_seed() -> u64 {
 
 fn rfc3339(at: OffsetDateTime) -> anyhow::Result<String> {
     Ok(at.replace_nanosecond(0)?.format(&Rfc3339)?)
+}
+
+/// Reaches the hosts of `file`, and looks around there. Fails when the definition is of one machine.
+fn of_hosts(mut e: Experiment, file: &Path, progress: &Progress) -> anyhow::Result<(Ground, Fleet)> {
+    let hosts = Hosts::load(file)?;
+    let agents = u32::try_from(hosts.load_hosts().count()).unwrap_or(u32::MAX);
+    let wrong = |key: &str, remedy: &str| anyhow::anyhow!("with --hosts, {key} {remedy}");
+    if e.clients.counts == Counts::Auto {
+        return Err(wrong("clients.counts", "must be numbers: --set 'clients.counts=[100000]'"));
+    }
+    if e.floor.is_some() {
+        return Err(wrong("floor", "must be left out, as bare sockets are measured on one machine: --set floor="));
+    }
+    if !e.agents.sources.is_empty() {
+        return Err(wrong("agents.sources", "must be left out: sources are told of each host"));
+    }
+    if ![1, agents].contains(&e.agents.count) {
+        return Err(wrong("agents.count", &format!("is the number of load hosts, {agents}: leave it out")));
+    }
+    (e.agents.count, e.isolate) = (agents, Isolate::Host);
+    check::check(&e).map_err(|error| anyhow::anyhow!("{}: {error}", error.key))?;
+    let fleet = Fleet::connect(hosts, progress)?;
+    let server = fleet.records().swap_remove(0).host;
+    let have = fleet.ground().server.1.clone();
+    let isolation = Isolation { mode: Isolate::Host.name().into(), ..Isolation::default() };
+    let notes = vec![fleet::describe(&fleet)];
+    Ok((Ground { experiment: e, auto: false, have, host: server, isolation, notes }, fleet))
 }
 
 /// Lowers the upper bound of a search for clients to what fits this machine.
@@ -180,7 +230,7 @@ fn fit_search(ground: &mut Ground, progress: &Progress) {
 }
 
 /// Makes the run directory.
-fn begin(args: &Args, ground: &Ground, now: OffsetDateTime) -> anyhow::Result<Store> {
+fn begin(args: &Args, ground: &Ground, fleet: Option<&Fleet>, now: OffsetDateTime) -> anyhow::Result<Store> {
     let compact = now.format(format_description!("[year][month][day]T[hour][minute][second]Z"))?;
     let git = env!("C2M_GIT");
     let name = store::stamp(&compact, git, args.label.as_deref());
@@ -199,6 +249,7 @@ fn begin(args: &Args, ground: &Ground, now: OffsetDateTime) -> anyhow::Result<St
         roles: Vec::new(),
         search: None,
         resumed: Vec::new(),
+        hosts: fleet.map(Fleet::records).unwrap_or_default(),
         seed: Some(args.seed.unwrap_or_else(fresh_seed)),
     };
     let chosen = if ground.auto { "# counts were chosen to fit the machine of the run\n" } else { "" };
@@ -212,9 +263,15 @@ struct Run {
     ground: Ground,
     checks: Vec<PointChecks>,
     store: Store,
-    processes: Processes,
+    launch: Ends,
     progress: Progress,
     stop: Arc<AtomicBool>,
+}
+
+/// Where the processes of a run live.
+enum Ends {
+    Here(Processes),
+    Fleet(Fleet),
 }
 
 impl Run {
@@ -222,7 +279,11 @@ impl Run {
     fn go(mut self, lasted_ns: u64) -> anyhow::Result<(ExitCode, Option<PathBuf>)> {
         let begin_ns = monotonic_ns() - lasted_ns;
         let keeps = |(point, repetition)| self.store.status(point, repetition).is_some();
-        let mut sampling = Sampling::start(self.store.dir(), begin_ns, &self.ground.host.name, keeps)?;
+        let machine: Box<dyn Read> = match &self.launch {
+            Ends::Here(_) => Box::new(Machine::new(&self.ground.host.name, begin_ns)),
+            Ends::Fleet(fleet) => Box::new(fleet.reader(begin_ns)),
+        };
+        let mut sampling = Sampling::start(self.store.dir(), begin_ns, machine, keeps)?;
         let points = match self.ground.experiment.search {
             Some(search) => self.search(search, &mut sampling, begin_ns),
             None => self.points(&mut sampling, begin_ns),
@@ -327,19 +388,34 @@ impl Run {
             let question = floor::beside::question(experiment, point, floor.broadcasts);
             self.floor(question, point.index, repetition_index, &title, sampling)?;
         }
+        let places = match &self.launch {
+            Ends::Here(_) => split::places(experiment, point),
+            Ends::Fleet(fleet) => fleet::spread::places(experiment, point, &fleet.ground()),
+        };
         let task = Task {
             experiment,
             point,
             repetition: repetition_index,
+            places: &places,
             seed: split::seed_of(self.store.seed(), point.index, repetition_index),
             title: &title,
             bounds: Bounds::of(experiment, point),
             stop: &self.stop,
         };
-        let raw = repetition(task, &mut self.processes, sampling, &self.progress)?;
+        let launch: &mut dyn Launch = match &mut self.launch {
+            Ends::Here(processes) => processes,
+            Ends::Fleet(fleet) => fleet,
+        };
+        let raw = repetition(task, launch, sampling, &self.progress)?;
+        let clocks = places.iter().zip(&raw.agents).enumerate().filter_map(|(i, (place, agent))| {
+            let host = launch.host(Who::Agent(i))?.to_owned();
+            let (offset_ns, error_ns) = (agent.clock.map(|c| c.ns), agent.clock.map(|c| c.error_ns));
+            Some(ClockRecord { host, clients: place.clients, offset_ns, error_ns })
+        });
+        let clocks = clocks.collect();
         let rows = summary::rows(experiment, &raw, begin_ns);
         self.progress.line(&outcome(&title, &rows.point));
-        self.store.record(|record| record.roles.push(role(&raw)))?;
+        self.store.record(|record| record.roles.push(role(&raw, clocks)))?;
         self.store.finish(rows)
     }
 }
@@ -369,12 +445,13 @@ impl Run {
     }
 }
 
-fn role(raw: &Raw) -> RoleRecord {
+fn role(raw: &Raw, clocks: Vec<ClockRecord>) -> RoleRecord {
     RoleRecord {
         point: raw.point.index,
         repetition: raw.repetition,
         server: raw.ready.clone(),
         agents: raw.agents.iter().filter_map(|a| a.prepared.clone()).collect(),
+        clocks,
     }
 }
 

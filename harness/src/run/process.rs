@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -58,6 +58,14 @@ impl Binaries {
             path.canonicalize().with_context(|| format!("path of {name}"))
         };
         Ok(Self { server: program("c2m-server")?, loadgen: program("c2m-loadgen")? })
+    }
+
+    /// The program of a child.
+    pub fn of(&self, who: Who) -> &Path {
+        match who {
+            Who::Server => &self.server,
+            Who::Agent(_) => &self.loadgen,
+        }
     }
 }
 
@@ -134,9 +142,22 @@ impl Process {
     }
 }
 
-impl Child for Process {
-    fn pid(&self) -> u32 {
+impl Process {
+    /// Process id.
+    pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Writes one line to its standard input.
+    pub fn write_line(&mut self, line: &str) -> io::Result<()> {
+        let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        stdin.write_all(format!("{line}\n").as_bytes())
+    }
+}
+
+impl Child for Process {
+    fn pid(&self) -> Option<u32> {
+        Some(self.id())
     }
 
     fn send(&mut self, command: &AgentCommand) -> io::Result<()> {

@@ -9,6 +9,7 @@ use c2m_schema::control::{
 };
 use c2m_schema::rows::{Phase, SampleRow, Subject};
 
+use crate::fleet::clock::Offset;
 use crate::plan::Point;
 
 /// How a repetition ended.
@@ -56,16 +57,18 @@ impl Reading {
             if rows.len() == agents { rows.into_iter().map(value).sum() } else { None }
         };
         let server = rows.iter().find(|r| r.subject == Subject::Server);
-        let host = rows.iter().find(|r| r.subject == Subject::Host);
+        let hosts = || rows.iter().filter(|r| r.subject == Subject::Host);
+        let sum = |value: fn(&SampleRow) -> Option<u64>| hosts().filter_map(value).reduce(|a, b| a + b);
         Self {
             server_rss_bytes: server.and_then(|r| r.rss_bytes),
             server_cpu_ns: server.and_then(cpu),
             agent_rss_bytes: all(&|r| r.rss_bytes),
             agent_cpu_ns: all(&cpu),
-            slab_socket_bytes: host.and_then(|r| r.slab_socket_bytes),
-            slab_unreclaimable_bytes: host.and_then(|r| r.slab_unreclaimable_bytes),
-            tcp_memory_bytes: host.and_then(|r| r.tcp_memory_bytes),
-            conntrack: host.and_then(|r| Some((r.conntrack_count?, r.conntrack_max?))),
+            slab_socket_bytes: sum(|r| r.slab_socket_bytes),
+            slab_unreclaimable_bytes: sum(|r| r.slab_unreclaimable_bytes),
+            tcp_memory_bytes: sum(|r| r.tcp_memory_bytes),
+            // The server's host comes first.
+            conntrack: hosts().find_map(|r| Some((r.conntrack_count?, r.conntrack_max?))),
         }
     }
 }
@@ -93,6 +96,8 @@ pub struct AgentRaw {
     pub measured: bool,
     /// Its last line.
     pub summary: Option<AgentSummary>,
+    /// Its clock against the first agent's, during the measurement; none without one.
+    pub clock: Option<Offset>,
     /// How it ended, if it did so unasked.
     pub lost: Option<String>,
 }

@@ -30,6 +30,13 @@ pub(super) fn load(dir: &Path) -> anyhow::Result<(RunDir, Experiment)> {
         );
     }
     let experiment = load::load(&file, &[])?;
+    if run.record.as_ref().is_some_and(|record| !record.hosts.is_empty()) {
+        bail!(
+            "{}: a run of several hosts can't be taken up again; begin a new one: c2m run {} --hosts FILE",
+            dir.display(),
+            file.display()
+        );
+    }
     if experiment.search.is_some() {
         bail!("{}: a search can't be taken up again; begin a new one: c2m run {}", dir.display(), file.display());
     }

@@ -16,7 +16,7 @@ use c2m_schema::rows::{CoreRow, Phase, SampleRow, Subject};
 use c2m_schema::table::Writer;
 
 use super::child::Who;
-use super::machine::Machine;
+use super::machine::Read;
 use super::watch::Watch;
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -47,12 +47,17 @@ pub struct Sampling {
 
 impl Sampling {
     /// Creates the tables in `dir`, or goes on with them in the rows of repetitions that `keeps` names, and starts the
-    /// thread. Times are counted from `begin_ns`.
-    pub fn start(dir: &Path, begin_ns: u64, host: &str, keeps: impl Fn((u32, u32)) -> bool) -> anyhow::Result<Self> {
+    /// thread. `machine` is what it reads, times are counted from `begin_ns`.
+    pub fn start(
+        dir: &Path,
+        begin_ns: u64,
+        machine: Box<dyn Read>,
+        keeps: impl Fn((u32, u32)) -> bool,
+    ) -> anyhow::Result<Self> {
         let moment = Arc::new(Mutex::new(Moment::default()));
         let (asks, asked) = mpsc::channel();
         let worker = Worker {
-            machine: Machine::new(host, begin_ns),
+            machine,
             begin_ns,
             moment: Arc::clone(&moment),
             samples: Writer::resume(dir, &keeps)?,
@@ -130,7 +135,7 @@ impl Watch for Sampling {
 }
 
 struct Worker {
-    machine: Machine,
+    machine: Box<dyn Read>,
     begin_ns: u64,
     moment: Arc<Mutex<Moment>>,
     samples: Writer<SampleRow>,

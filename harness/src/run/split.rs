@@ -5,13 +5,32 @@ use c2m_schema::control::{AgentPlan, ArrivalPhase, SlowPlan};
 use crate::experiment::{Experiment, Slow};
 use crate::plan::Point;
 
-/// The plans of all agents. Clients, observers and rates are spread evenly; the first agent publishes, or with many rooms
-/// each sends for its own members. `seed` is of the repetition.
-pub fn agent_plans(e: &Experiment, point: &Point, address: &str, seed: u64) -> Vec<AgentPlan> {
+/// What one agent holds, and from which addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Clients.
+    pub clients: u64,
+    /// Source addresses; empty: the agent chooses.
+    pub sources: Vec<String>,
+}
+
+/// The agents of one machine: clients are spread evenly.
+pub fn places(e: &Experiment, point: &Point) -> Vec<Place> {
     let agents = u64::from(e.agents.count.max(1));
-    (0..agents)
-        .map(|i| {
-            let clients = share(point.clients, agents, i);
+    let place = |i| {
+        let clients = share(point.clients, agents, i);
+        Place { clients, sources: sources(e, clients, i) }
+    };
+    (0..agents).map(place).collect()
+}
+
+/// The plans of all agents. Rates go with the clients, observers are spread evenly; the first agent publishes, or with many
+/// rooms each sends for its own members. `seed` is of the repetition.
+pub fn agent_plans(e: &Experiment, point: &Point, places: &[Place], address: &str, seed: u64) -> Vec<AgentPlan> {
+    (0u64..)
+        .zip(places)
+        .map(|(i, place)| {
+            let clients = place.clients;
             let part = clients as f64 / point.clients.max(1) as f64;
             let phase = |p: ArrivalPhase| ArrivalPhase { rate_per_s: p.rate_per_s * part, ..p };
             AgentPlan {
@@ -27,7 +46,7 @@ pub fn agent_plans(e: &Experiment, point: &Point, address: &str, seed: u64) -> V
                 connect_timeout_ms: e.clients.connect_timeout_ms,
                 upgrade_timeout_ms: e.clients.upgrade_timeout_ms,
                 join_timeout_ms: e.clients.join_timeout_ms,
-                sources: sources(e, clients, i),
+                sources: place.sources.clone(),
                 source_ports: e.agents.source_ports,
                 workers: e.agents.workers,
                 file_tables: e.agents.file_tables,
@@ -72,7 +91,7 @@ pub fn seed_of(run: u64, point: u32, repetition: u32) -> u64 {
 const HEARTBEAT_TIMEOUT_MS: u64 = 30_000;
 
 /// The `i`-th of `parts` nearly equal parts of `whole`.
-fn share(whole: u64, parts: u64, i: u64) -> u64 {
+pub fn share(whole: u64, parts: u64, i: u64) -> u64 {
     whole / parts + u64::from(i < whole % parts)
 }
 
@@ -95,12 +114,16 @@ mod tests {
     use super::*;
     use crate::{experiment::load::parse, plan::points};
 
+    fn plans(e: &Experiment, point: &Point, address: &str, seed: u64) -> Vec<AgentPlan> {
+        agent_plans(e, point, &places(e, point), address, seed)
+    }
+
     #[test]
     fn with_rooms_every_agent_sends_for_its_members_and_the_lowest_numbers_observe() {
         let text = "question = \"?\"\n[clients]\ncounts = [1001]\nobservers = 4\n\
                     rooms = { count = 7, sizes = \"zipf\" }\n[agents]\ncount = 3";
         let e = parse("x.toml", "x", text, &[]).unwrap();
-        let plans = agent_plans(&e, &points(&e)[0], "127.0.0.1:9", 0);
+        let plans = plans(&e, &points(&e)[0], "127.0.0.1:9", 0);
         assert!(plans.iter().all(|p| !p.publisher));
         let mut observers = Vec::new();
         for plan in &plans {
@@ -118,7 +141,7 @@ mod tests {
         let told = |more: &str| {
             let text = format!("question = \"?\"\n[clients]\ncounts = [10]\n{more}[agents]\ncount = 2");
             let e = parse("x.toml", "x", &text, &[]).unwrap();
-            agent_plans(&e, &points(&e)[0], "", 0).iter().map(|plan| plan.reconnect).collect::<Vec<_>>()
+            plans(&e, &points(&e)[0], "", 0).iter().map(|plan| plan.reconnect).collect::<Vec<_>>()
         };
         assert_eq!((told(""), told("reconnect = true\n")), (vec![false, false], vec![true, true]));
     }
@@ -129,10 +152,10 @@ mod tests {
             parse("x.toml", "x", "question = \"?\"\n[clients]\ncounts = [10, 20]\n[agents]\ncount = 3", &[]).unwrap();
         let mut seeds = std::collections::BTreeSet::new();
         for (point, repetition) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-            let plans = |run| agent_plans(&e, &points(&e)[point as usize], "", seed_of(run, point, repetition));
-            seeds.extend(plans(7).iter().map(|plan| plan.seed));
-            assert_eq!(plans(7), plans(7));
-            assert_ne!(plans(7), plans(8));
+            let of_run = |run| plans(&e, &points(&e)[point as usize], "", seed_of(run, point, repetition));
+            seeds.extend(of_run(7).iter().map(|plan| plan.seed));
+            assert_eq!(of_run(7), of_run(7));
+            assert_ne!(of_run(7), of_run(8));
         }
         assert_eq!(seeds.len(), 12);
     }
@@ -144,10 +167,10 @@ mod tests {
         let e = parse("x.toml", "x", text, &[]).unwrap();
         let told: Vec<Vec<u64>> = points(&e)
             .iter()
-            .map(|point| agent_plans(&e, point, "", 0).iter().filter_map(|p| Some(p.slow?.clients)).collect())
+            .map(|point| plans(&e, point, "", 0).iter().filter_map(|p| Some(p.slow?.clients)).collect())
             .collect();
         assert_eq!(told, [vec![], vec![1], vec![4, 4, 3]]);
-        assert_eq!(agent_plans(&e, &points(&e)[2], "", 0)[0].slow.map(|s| s.bytes_per_s), Some(500));
+        assert_eq!(plans(&e, &points(&e)[2], "", 0)[0].slow.map(|s| s.bytes_per_s), Some(500));
     }
 
     #[test]
@@ -155,7 +178,7 @@ mod tests {
         let text = "question = \"?\"\n[clients]\ncounts = [1001]\nobservers = 4\n[agents]\ncount = 3\n\
                     [arrival]\nphases = [{ seconds = 2, rate_per_s = 10 }, { rate_per_s = 100 }]";
         let e = parse("x.toml", "x", text, &[]).unwrap();
-        let plans = agent_plans(&e, &points(&e)[0], "127.0.0.1:9", 0);
+        let plans = plans(&e, &points(&e)[0], "127.0.0.1:9", 0);
         assert_eq!(plans.iter().map(|p| p.clients).collect::<Vec<_>>(), [334, 334, 333]);
         assert_eq!(plans.iter().map(|p| p.observers).sum::<u64>(), 4);
         assert_eq!(plans.iter().filter(|p| p.publisher).count(), 1);

@@ -2,13 +2,16 @@
 //!
 //! Owned by the controller, on its thread.
 
+use std::time::{Duration, Instant};
+
 use c2m_schema::CONTROL_PROTOCOL;
-use c2m_schema::control::{AgentEvent, AgentStats, ServerEvent};
+use c2m_schema::control::{AgentEvent, AgentStats, BroadcastLedger, ServerEvent, ServerStats};
 use c2m_schema::histogram::HistogramWire;
 
 use super::child::{Child, Input, Who};
 use super::raw::Raw;
 use super::watch::Watch;
+use crate::fleet::clock::Offset;
 
 /// Why a repetition does not go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +26,9 @@ pub(super) enum Halt {
     Interrupted(String),
 }
 
+/// An agent says something every second; one that does not for so long has stalled.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
+
 /// How an end in order is described.
 const IN_ORDER: &str = "exit status 0";
 
@@ -36,12 +42,17 @@ pub(super) struct Slot {
     pub(super) ended: Option<String>,
     /// It was asked to end.
     pub(super) asked_to_end: bool,
+    /// Its host's clock against this one's.
+    pub(super) clock: Offset,
+    /// When it last said something.
+    pub(super) heard: Option<Instant>,
 }
 
 /// The children of one repetition.
 pub(super) struct State {
     pub(super) raw: Raw,
     pub(super) server: Slot,
+    pub(super) server_clock: Offset,
     pub(super) agents: Vec<Slot>,
     /// Lines that people should see.
     pub(super) notes: Vec<String>,
@@ -49,7 +60,8 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(raw: Raw, agents: usize) -> Self {
-        Self { raw, server: Slot::default(), agents: (0..agents).map(|_| Slot::default()).collect(), notes: Vec::new() }
+        let agents = (0..agents).map(|_| Slot::default()).collect();
+        Self { raw, server: Slot::default(), server_clock: Offset::default(), agents, notes: Vec::new() }
     }
 
     /// Agents that have not been lost.
@@ -76,6 +88,8 @@ impl State {
                 self.raw.ready = Some(ready);
             }
             ServerEvent::Stats(stats) => {
+                let at_ns = self.server_clock.to_here(stats.at_ns);
+                let stats = ServerStats { at_ns, ..stats };
                 watch.server_stats(&stats);
                 self.raw.server_stats = Some(stats);
             }
@@ -91,6 +105,8 @@ impl State {
     fn agent_line(&mut self, i: usize, line: &str, watch: &mut dyn Watch) -> Result<(), Halt> {
         let who = Who::Agent(i);
         let event: AgentEvent = serde_json::from_str(line).map_err(|e| not_a_line(who, line, &e))?;
+        let clock = self.agents[i].clock;
+        self.agents[i].heard = Some(Instant::now());
         let raw = &mut self.raw.agents[i];
         match event {
             AgentEvent::Hello { protocol, .. } if protocol != CONTROL_PROTOCOL => {
@@ -103,24 +119,43 @@ impl State {
             }
             AgentEvent::Probed => self.agents[i].probed = true,
             AgentEvent::Stats(stats) => {
+                let stats = AgentStats { at_ns: clock.to_here(stats.at_ns), ..stats };
                 watch.agent_stats(i, &stats);
                 self.agent_stats(i, stats);
             }
             AgentEvent::Broadcast(ledger) => {
                 readable(who, [&ledger.from_due, &ledger.from_sent])?;
-                raw.ledgers.insert(ledger.sequence, ledger);
+                raw.ledgers.insert(ledger.sequence, of_here(ledger, clock));
             }
             AgentEvent::Measured => raw.measured = true,
-            AgentEvent::Summary(summary) => {
+            AgentEvent::Summary(mut summary) => {
+                summary.stats.at_ns = clock.to_here(summary.stats.at_ns);
                 watch.agent_stats(i, &summary.stats);
                 readable(who, summary.latency.iter().map(|(_, wire)| wire))?;
                 readable(who, summary.broadcasts.iter().flat_map(|l| [&l.from_due, &l.from_sent]))?;
-                raw.ledgers.extend(summary.broadcasts.iter().map(|l| (l.sequence, l.clone())));
+                raw.ledgers.extend(summary.broadcasts.iter().map(|l| (l.sequence, of_here(l.clone(), clock))));
                 let stats = summary.stats.clone();
                 raw.summary = Some(summary);
                 self.agent_stats(i, stats);
             }
             AgentEvent::Failed { reason } => return Err(Halt::Failed(format!("{who} could not go on: {reason}"))),
+        }
+        Ok(())
+    }
+
+    /// Gives up agents of which nothing was heard for too long: the clients of such a one are lost with it.
+    pub(super) fn lose_stalled(&mut self, watch: &mut dyn Watch) -> Result<(), Halt> {
+        if self.raw.start_ns.is_none() {
+            return Ok(());
+        }
+        for i in 0..self.agents.len() {
+            let slot = &mut self.agents[i];
+            let is_silent = slot.heard.is_some_and(|heard| heard.elapsed() > SILENCE_MAX);
+            if is_silent && slot.ended.is_none() && !slot.asked_to_end {
+                // Kills it.
+                slot.child = None;
+                self.exited(Who::Agent(i), format!("stalled: silent for {} s", SILENCE_MAX.as_secs()), watch)?;
+            }
         }
         Ok(())
     }
@@ -154,6 +189,10 @@ impl State {
                 }
             }
             Who::Agent(i) => {
+                if self.agents[i].ended.is_some() {
+                    // Given up before.
+                    return Ok(());
+                }
                 let reason = format!("agent {i} was lost in {phase} ({how})");
                 self.agents[i].ended = Some(how);
                 if asked {
@@ -171,6 +210,19 @@ impl State {
                 Ok(())
             }
         }
+    }
+}
+
+/// Times of a ledger on this host's clock.
+fn of_here(ledger: BroadcastLedger, clock: Offset) -> BroadcastLedger {
+    let here = |ns: Option<u64>| ns.map(|ns| clock.to_here(ns));
+    BroadcastLedger {
+        due_ns: clock.to_here(ledger.due_ns),
+        sent_ns: here(ledger.sent_ns),
+        replied_ns: here(ledger.replied_ns),
+        first_ns: here(ledger.first_ns),
+        last_ns: here(ledger.last_ns),
+        ..ledger
     }
 }
 

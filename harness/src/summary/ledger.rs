@@ -7,6 +7,7 @@ use c2m_schema::histogram::Recorder;
 use c2m_schema::rooms::Rooms;
 use c2m_schema::rows::{BroadcastRow, PointRow};
 
+use crate::fleet::clock::Offset;
 use crate::plan::Point;
 use crate::run::raw::Raw;
 
@@ -159,6 +160,18 @@ pub(super) fn totals(row: &mut PointRow, merged: &[Merged], raw: &Raw) {
     row.delivery_p999_ns = all.quantile_ns(0.999);
     row.delivery_p9999_ns = all.quantile_ns(0.9999);
     row.delivery_max_ns = all.max_ns();
+    if raw.agents.iter().filter_map(|a| a.clock).any(|clock| clock != Offset::default()) {
+        row.clock_error_max_ns = raw.agents.iter().filter_map(|a| Some(a.clock?.error_ns)).max();
+        let mut local = Recorder::new();
+        for ledger in raw.agents[0].ledgers.values() {
+            if let Ok(recorder) = ledger.from_due.to_recorder() {
+                local.merge(&recorder);
+            }
+        }
+        row.local_delivery_p50_ns = local.quantile_ns(0.5);
+        row.local_delivery_p99_ns = local.quantile_ns(0.99);
+        row.local_delivery_max_ns = local.max_ns();
+    }
     let mut lasts: Vec<u64> = merged.iter().filter_map(Merged::last_after_ns).collect();
     lasts.sort_unstable();
     row.last_delivery_p50_ns = lasts.get(lasts.len().saturating_sub(1) / 2).copied();

@@ -202,11 +202,11 @@ impl Actor {
 }
 
 impl Child for Actor {
-    fn pid(&self) -> u32 {
-        match self.who {
+    fn pid(&self) -> Option<u32> {
+        Some(match self.who {
             Who::Server => 1,
             Who::Agent(i) => 2 + i as u32,
-        }
+        })
     }
 
     fn send(&mut self, command: &AgentCommand) -> io::Result<()> {
@@ -309,8 +309,17 @@ pub(crate) fn play(text: &str, script: Script) -> (Experiment, Raw, Shared, Scri
     let stop = Arc::new(AtomicBool::new(false));
     let world = Rc::new(RefCell::new(World { script, stop: Arc::clone(&stop), ..World::default() }));
     let point = points(&e).remove(0);
-    let task =
-        Task { experiment: &e, point: &point, repetition: 0, seed: 0, title: "play", bounds: short(), stop: &stop };
+    let places = c2m::run::split::places(&e, &point);
+    let task = Task {
+        experiment: &e,
+        point: &point,
+        repetition: 0,
+        places: &places,
+        seed: 0,
+        title: "play",
+        bounds: short(),
+        stop: &stop,
+    };
     let mut scribe = Scribe::default();
     let raw = repetition(task, &mut Cast(Rc::clone(&world)), &mut scribe, &Progress::Silent).expect("harness is well");
     (e, raw, world, scribe)

@@ -67,6 +67,7 @@ pub(crate) fn record() -> RunRecord {
         search: None,
         resumed: Vec::new(),
         seed: None,
+        hosts: Vec::new(),
     }
 }
 

@@ -178,7 +178,14 @@ mod tests {
     use crate::ledger::Seen;
 
     fn plan() -> BroadcastPlan {
-        BroadcastPlan { first_due_ns: 100, count: 2, interval_ns: 10, payload_bytes: 64, deadline_ns: 50 }
+        BroadcastPlan {
+            first_due_ns: 100,
+            count: 2,
+            interval_ns: 10,
+            payload_bytes: 64,
+            deadline_ns: 50,
+            clock_offset_ns: 0,
+        }
     }
 
     fn ledger(clients: usize) -> (Ledger, Vec<Seen>) {

@@ -74,7 +74,8 @@ impl Worker {
             }
             let sent_ns = monotonic_ns();
             let mut payload = Vec::new();
-            Stamp { sequence, due_ns, sent_ns }.encode(&mut payload, plan.payload_bytes as usize);
+            let stamp = Stamp { sequence, due_ns: plan.stamped_ns(due_ns), sent_ns: plan.stamped_ns(sent_ns) };
+            stamp.encode(&mut payload, plan.payload_bytes as usize);
             let payload = String::from_utf8(payload).expect("a stamp is ASCII");
             self.latencies.publish_lag.record_span(due_ns, sent_ns);
             self.shared.aggregate.sent(sequence, sent_ns);
