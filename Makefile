@@ -7,7 +7,8 @@ C2M     := target/release/c2m
 export FUZZ_SECONDS ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help build experiment smoke test check fmt clippy bench plots report compare conformance faults sensitivity fuzz-smoke
+FLEET_PACKAGES := iproute2 openssh-server openssh-client util-linux
+.PHONY: help build experiment smoke test check fmt clippy bench plots report compare conformance faults sensitivity fuzz-smoke fleet
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +53,12 @@ conformance: build ## Clients and suites that others wrote, against server and l
 faults: ## Kill, stop and starve each process of a run of 10,000 clients, fill its disk (minutes)
 	cargo build --release --locked --workspace --bins
 	cargo test --release --locked -p c2m --test faults -- --ignored --test-threads=1
+
+fleet: ## Several hosts: namespaces with a real sshd each, 60,000 clients, killed agents, cut links (root, minutes)
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && ! [ -x /usr/sbin/sshd ]; then \
+	  apt-get -qq update && apt-get -qq install -y --no-install-recommends $(FLEET_PACKAGES); fi
+	cargo build --locked --workspace --bins
+	cargo test --locked -p c2m --test fleet -- --ignored --test-threads=1
 
 sensitivity: build ## Two runs of this build compare as same, one with a slower fan-out as worse (minutes, quiet machine)
 	harness/sensitivity

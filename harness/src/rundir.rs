@@ -92,6 +92,9 @@ pub struct Sample {
     pub live: Option<u64>,
     /// When the counters were read by the process itself, nanoseconds since the run began.
     pub counters_ns: Option<u64>,
+    /// Host that it was read on, where there are several.
+    #[serde(default)]
+    pub host: String,
 }
 
 impl Row for Sample {
@@ -140,9 +143,17 @@ impl RunDir {
         Self { path, record: None, points, experiment_toml: None, samples: OnceLock::new() }
     }
 
-    /// `samples.csv`, the columns that charts over time need. Read once, since several charts need it and it is large.
+    /// `samples.csv`, the columns that charts over time need. Read once, since several charts need it and it is large. Of the
+    /// hosts of a fleet themselves there is the server's alone; the agents of all of them are there.
     pub fn samples(&self) -> Result<&[Sample], &ReadError> {
-        self.samples.get_or_init(|| table::read(&self.path)).as_deref()
+        let read = || {
+            let mut samples: Vec<Sample> = table::read(&self.path)?;
+            if let Some(server) = self.record.as_ref().and_then(|record| record.hosts.first()) {
+                samples.retain(|s| [Subject::Server, Subject::Agent].contains(&s.subject) || s.host == server.name);
+            }
+            Ok(samples)
+        };
+        self.samples.get_or_init(read).as_deref()
     }
 
     /// `broadcasts.csv`.

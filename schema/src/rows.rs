@@ -316,6 +316,7 @@ pub struct SampleRow {
     /// Agent: how often a client was joined again.
     pub reconnects: Option<u64>,
     /// Host that it was read on, where there are several; else empty.
+    #[serde(default)]
     pub host: String,
 }
 

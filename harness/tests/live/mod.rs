@@ -89,7 +89,11 @@ impl Running {
 
     /// Starts a run of `text` and waits until `clients` are joined.
     pub(crate) fn of(bench: &Bench, clients: u64, text: &str) -> Self {
-        let mut command = bench.c2m(&bench.experiment("killed", text));
+        Self::command(bench, clients, bench.c2m(&bench.experiment("killed", text)))
+    }
+
+    /// Starts a run and waits until an agent has `clients` joined.
+    pub(crate) fn command(bench: &Bench, clients: u64, mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::null()).spawn().expect("c2m starts");
         let lines = BufReader::new(child.stderr.take().expect("piped"));
         let running = Self { child, lines };
