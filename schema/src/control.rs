@@ -89,6 +89,41 @@ pub struct ServerStats {
     /// Connections and requests that ended otherwise than by the client's wish, by kind and code; and accept errors
     /// (kind `accept`, code errno).
     pub errors: Vec<ErrorCount>,
+    /// Of a node among several (`--pubsub`); else none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pubsub: Option<PubsubStats>,
+}
+
+/// What a node has had to do with the others. Cumulative, save `state` and the gauge `nodes`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PubsubStats {
+    /// Whether broadcasts reach other nodes now.
+    pub state: PubsubState,
+    /// Other nodes heard of lately (gauge).
+    pub nodes: u64,
+    /// Broadcasts handed to NATS.
+    pub published: u64,
+    /// Broadcasts of other nodes that were delivered here.
+    pub received: u64,
+    /// Broadcasts that went to this node's members alone: NATS was away, behind, or refused their size.
+    pub unsent: u64,
+    /// Broadcasts of other nodes that never came, known by the gaps they left.
+    pub missed: u64,
+    /// Broadcasts of other nodes that came twice or after a later one, and were not delivered.
+    pub stale: u64,
+    /// How often the connection to NATS was lost.
+    pub losses: u64,
+}
+
+/// Whether a node is connected to NATS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PubsubState {
+    /// Broadcasts stay on this node; it keeps trying to connect.
+    #[default]
+    Away,
+    /// It is.
+    Connected,
 }
 
 /// How often something failed in one way.

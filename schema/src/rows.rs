@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::PubsubState;
+
 /// What became of a (point, repetition).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -318,6 +320,30 @@ pub struct SampleRow {
     /// Host that it was read on, where there are several; else empty.
     #[serde(default)]
     pub host: String,
+    /// Server: `connected` to NATS, or `away` from it with broadcasts that stay on this node; empty without `--pubsub`.
+    #[serde(default)]
+    pub pubsub_state: Option<PubsubState>,
+    /// Server: other nodes heard of lately.
+    #[serde(default)]
+    pub pubsub_nodes: Option<u64>,
+    /// Server: broadcasts handed to NATS.
+    #[serde(default)]
+    pub pubsub_published: Option<u64>,
+    /// Server: broadcasts of other nodes delivered here.
+    #[serde(default)]
+    pub pubsub_received: Option<u64>,
+    /// Server: broadcasts that could not be handed to NATS and went to this node's members alone.
+    #[serde(default)]
+    pub pubsub_unsent: Option<u64>,
+    /// Server: broadcasts of other nodes that never came, known by the gaps they left.
+    #[serde(default)]
+    pub pubsub_missed: Option<u64>,
+    /// Server: broadcasts of other nodes that came twice or after a later one, and were not delivered.
+    #[serde(default)]
+    pub pubsub_stale: Option<u64>,
+    /// Server: how often the connection to NATS was lost.
+    #[serde(default)]
+    pub pubsub_losses: Option<u64>,
 }
 
 /// `cores.csv`: one row per (second, core), cumulative since boot.

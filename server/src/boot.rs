@@ -17,13 +17,14 @@ use rustix::event::EventfdFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::oneshot;
 
+use crate::backplane::Backplane;
 use crate::broadcast::Bus;
 use crate::channel::Channels;
 use crate::config::Config;
 use crate::shard::Shard;
 use crate::shard::drain::Ended;
 use crate::shared::Shared;
-use crate::{handoff, http, stats};
+use crate::{handoff, http};
 
 /// Stack of a shard's thread. Nothing recurses on data, and with private tables there may be over a hundred shards.
 const SHARD_STACK_BYTES: usize = 512 * 1024;
@@ -81,12 +82,17 @@ impl Server {
         let wake = || rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC);
         let wakes = (0..plan.threads).map(|_| wake()).collect::<rustix::io::Result<Vec<OwnedFd>>>()?;
         let (http_send, http_receive) = handoff::pair()?;
-        let shared = Arc::new(Shared::new(config, address, Bus::new(wakes), plan.threads as usize, http_send));
+        let pubsub = config.pubsub.clone().map(|url| Backplane::new(url, config.pubsub_subject.clone()));
+        let (backplane, ends) = pubsub.unzip();
+        let shards = plan.threads as usize;
+        let shared = Arc::new(Shared::new(config, address, Bus::new(wakes), backplane, shards, http_send));
 
         let shards = start_shards(&shared, channels, plan.file_tables)?;
         let (stop_http, stop) = oneshot::channel();
         let http_shared = Arc::clone(&shared);
-        let http = thread::Builder::new().name("http".to_owned()).spawn(|| http::run(http_receive, http_shared, stop));
+        let nodes = ends.map(|ends| (ends, channels.presence()));
+        let http = thread::Builder::new();
+        let http = http.name("http".to_owned()).spawn(|| http::run(http_receive, http_shared, nodes, stop));
         match http {
             Ok(http) => {
                 Ok(Running { shared, file_tables: plan.file_tables, nofile, shards, http, stop_http, _port: port })
@@ -219,7 +225,7 @@ impl Running {
 
     /// Counters, as the shards last published them.
     pub fn stats(&self) -> ServerStats {
-        stats::total(&self.shared.stats)
+        self.shared.total()
     }
 
     /// Stops accepting, sends close frames, waits for the clients up to the drain timeout, ends all threads. Errors: a
@@ -236,6 +242,6 @@ impl Running {
         // No receiver: the thread has ended already, and says why below.
         let _ = self.stop_http.send(());
         self.http.join().map_err(|_| io::Error::other("the HTTP thread panicked"))??;
-        Ok(Drained { closed: ended.closed, cut: ended.cut, stats: stats::total(&self.shared.stats) })
+        Ok(Drained { closed: ended.closed, cut: ended.cut, stats: self.shared.total() })
     }
 }

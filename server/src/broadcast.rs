@@ -19,9 +19,21 @@ use crate::channel::Body;
 /// Broadcasts that may be in flight in the process at a time, from the push until the last shard has walked its members.
 pub(crate) const IN_FLIGHT_MAX: usize = 1024;
 
-enum Payload {
-    Json(Box<str>),
-    Binary(Box<[u8]>),
+/// What a broadcast carries; shared with what goes to other nodes.
+#[derive(Clone)]
+pub(crate) enum Payload {
+    Json(Arc<str>),
+    Binary(Arc<[u8]>),
+}
+
+impl Payload {
+    /// Bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Json(json) => json.len(),
+            Self::Binary(data) => data.len(),
+        }
+    }
 }
 
 /// One message to all members of a topic.
@@ -52,6 +64,11 @@ impl Broadcast {
             frame_v2: OnceLock::new(),
             _permit: permit,
         })
+    }
+
+    /// Topic, event and payload.
+    pub(crate) fn parts(&self) -> (&CompactString, &CompactString, &Payload) {
+        (&self.topic, &self.event, &self.payload)
     }
 
     /// The whole WebSocket frame, the same bytes for every member with this serializer; none for data to version 1.
@@ -128,9 +145,9 @@ impl Bus {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Posts to every shard but `from`, which walks its own members without a detour.
-    pub(crate) fn post(&self, from: usize, broadcast: &Arc<Broadcast>) {
-        for (shard, mailbox) in self.mailboxes.iter().enumerate().filter(|(shard, _)| *shard != from) {
+    /// Posts to every shard but `from`, which walks its own members without a detour. None: from outside of the shards.
+    pub(crate) fn post(&self, from: Option<usize>, broadcast: &Arc<Broadcast>) {
+        for (shard, mailbox) in self.mailboxes.iter().enumerate().filter(|(shard, _)| Some(*shard) != from) {
             let pushed = mailbox.queue.push(Arc::clone(broadcast)).is_ok();
             assert!(pushed, "a mailbox holds as many broadcasts as may be in flight");
             self.wake(shard);
@@ -177,7 +194,7 @@ mod tests {
         assert!(bus.permit().is_none());
         for permit in permits {
             let broadcast = Broadcast::new(permit, "rooms:lobby", "new:msg", &Body::EMPTY);
-            bus.post(0, &Arc::new(broadcast.expect("an object")));
+            bus.post(Some(0), &Arc::new(broadcast.expect("an object")));
         }
         bus.take(1, drop);
         assert!(bus.permit().is_none(), "shard 2 still holds every broadcast");

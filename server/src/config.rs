@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use c2m_schema::control::FileTables;
 use clap::{Args, Parser};
 
+use crate::backplane::{PubsubUrl, parse_subject};
 use crate::manners::Manners;
 use crate::origin::Origin;
 
@@ -89,6 +90,15 @@ pub struct Config {
     /// member a message every 5 s
     #[arg(long)]
     pub announce_joins: bool,
+
+    /// Be one of several nodes: broadcasts and presence go to and come from the others through the NATS server at
+    /// `nats://[USER:PASSWORD@]HOST[:PORT]`. While it is away, broadcasts stay on this node and are counted
+    #[arg(long, value_name = "URL")]
+    pub pubsub: Option<PubsubUrl>,
+
+    /// Subject that the nodes have in common: servers with another one are none of them
+    #[arg(long, value_name = "SUBJECT", default_value = "c2m", value_parser = parse_subject)]
+    pub pubsub_subject: String,
 }
 
 #[derive(Parser)]

@@ -20,11 +20,12 @@ use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::{TcpStream, UnixDatagram};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::backplane::{self, Ends};
+use crate::channel::Presence;
 use crate::handoff;
 use crate::longpoll;
 use crate::metrics;
 use crate::shared::{Phase, Shared};
-use crate::stats;
 
 /// HTTP connections served at a time; one more is answered 503. Each that polls needs two.
 pub(crate) const CONNECTIONS_MAX: usize = 4096;
@@ -36,14 +37,29 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nc
 /// The chat page; `{{MOUNT}}` stands for the path under which clients connect.
 const CHAT_PAGE: &str = include_str!("page/chat.html");
 
-/// Serves until `stop` is sent or its sender is gone. Blocks the calling thread.
-pub(crate) fn run(connections: OwnedFd, shared: Arc<Shared>, stop: oneshot::Receiver<()>) -> io::Result<()> {
+/// Serves until `stop` is sent or its sender is gone, and keeps up the connection to other `nodes`. Blocks the calling
+/// thread.
+pub(crate) fn run(
+    connections: OwnedFd,
+    shared: Arc<Shared>,
+    nodes: Option<(Ends, Option<Arc<Presence>>)>,
+    stop: oneshot::Receiver<()>,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        tokio::select! {
+        let (stop_nodes, stopped) = oneshot::channel();
+        let nodes =
+            nodes.map(|(ends, presence)| tokio::spawn(backplane::run(ends, Arc::clone(&shared), presence, stopped)));
+        let served = tokio::select! {
             served = receive(connections, shared) => served,
             _ = stop => Ok(()),
+        };
+        if let Some(nodes) = nodes {
+            // Without a receiver it has ended, and says why below.
+            let _ = stop_nodes.send(());
+            nodes.await.map_err(io::Error::other)?;
         }
+        served
     })
 }
 
@@ -101,13 +117,16 @@ async fn health(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
 
 /// The counters as `--stdio` prints them.
 async fn statistics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let stats = serde_json::to_string(&stats::total(&shared.stats)).expect("numbers and names");
+    let stats = serde_json::to_string(&shared.total()).expect("numbers and names");
     ([(header::CONTENT_TYPE, "application/json; charset=utf-8"), (header::CACHE_CONTROL, "no-store")], stats)
 }
 
 async fn metrics_text(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     let mut text = String::new();
     metrics::write(&mut text, &shared.stats);
+    if let Some(backplane) = &shared.backplane {
+        metrics::write_pubsub(&mut text, &backplane.stats());
+    }
     let in_flight = shared.bus.in_flight();
     let help = "Broadcasts that some shard has not walked to the end.";
     // Writing to a String does not fail.

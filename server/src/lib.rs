@@ -6,8 +6,9 @@
 //! Inside, data plane and control plane are apart. Data plane: `shard` (a thread each: sockets, topics, fan-out), with
 //! `slab` (where it keeps clients), `broadcast` (what goes between shards), [`channel`] (what the rooms do), `manners` and `origin`.
 //! Control plane: `boot` (start and end), `http` with `metrics` and `longpoll`, `handoff` (connections on their way there), `stats`.
-//! `shared` is all that the threads have in common.
+//! `backplane` (other nodes, through NATS). `shared` is all that the threads have in common.
 
+mod backplane;
 mod boot;
 mod broadcast;
 pub mod channel;
@@ -24,6 +25,7 @@ mod shared;
 mod slab;
 mod stats;
 
+pub use backplane::PubsubUrl;
 pub use boot::{Drained, Running, Server};
 pub use config::Config;
 pub use manners::Manners;

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use c2m_schema::control::{PubsubState, PubsubStats};
+
 use crate::stats::{METRICS, ShardStats, kind};
 
 /// A metric that is made of failures.
@@ -60,6 +62,24 @@ pub(crate) fn write(text: &mut String, shards: &[ShardStats]) {
     }
 }
 
+/// Appends what a node has had to do with the others.
+pub(crate) fn write_pubsub(text: &mut String, stats: &PubsubStats) {
+    let is_connected = u64::from(stats.state == PubsubState::Connected);
+    for (name, kind, help, value) in [
+        ("connected", "gauge", "1 while connected to NATS; at 0 broadcasts stay on this node.", is_connected),
+        ("nodes", "gauge", "Other nodes heard of lately.", stats.nodes),
+        ("published_total", "counter", "Broadcasts handed to NATS.", stats.published),
+        ("received_total", "counter", "Broadcasts of other nodes delivered here.", stats.received),
+        ("unsent_total", "counter", "Broadcasts that could not be handed to NATS.", stats.unsent),
+        ("missed_total", "counter", "Broadcasts of other nodes that never came.", stats.missed),
+        ("stale_total", "counter", "Broadcasts of other nodes that came twice or too late.", stats.stale),
+        ("losses_total", "counter", "Losses of the connection to NATS.", stats.losses),
+    ] {
+        let name = format!("c2m_pubsub_{name}");
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,5 +107,18 @@ mod tests {
             assert!(text.lines().any(|have| have == line), "{line} is missing from\n{text}");
         }
         assert_eq!(text.matches("reason=\"accept\"").count(), 0);
+    }
+
+    #[test]
+    fn the_state_towards_other_nodes_is_a_number() {
+        let mut text = String::new();
+        write_pubsub(&mut text, &PubsubStats { unsent: 4, ..PubsubStats::default() });
+        assert!(
+            text.contains("\nc2m_pubsub_connected 0\n") && text.contains("\nc2m_pubsub_unsent_total 4\n"),
+            "{text}"
+        );
+        text.clear();
+        write_pubsub(&mut text, &PubsubStats { state: PubsubState::Connected, ..PubsubStats::default() });
+        assert!(text.contains("\nc2m_pubsub_connected 1\n"), "{text}");
     }
 }

@@ -5,10 +5,12 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use c2m_protocol::frame::Limits;
+use c2m_schema::control::ServerStats;
 
+use crate::backplane::Backplane;
 use crate::broadcast::Bus;
 use crate::config::Config;
-use crate::stats::ShardStats;
+use crate::stats::{self, ShardStats};
 
 /// What the server is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub(crate) struct Shared {
     /// [`c2m_host::clock::monotonic_ns`] at the start.
     pub(crate) started_ns: u64,
     pub(crate) bus: Bus,
+    /// The way to other nodes, if there are any.
+    pub(crate) backplane: Option<Backplane>,
     /// By shard.
     pub(crate) stats: Vec<ShardStats>,
     /// Plain HTTP connections go in here.
@@ -36,16 +40,29 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, address: SocketAddr, bus: Bus, shards: usize, http: OwnedFd) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        address: SocketAddr,
+        bus: Bus,
+        backplane: Option<Backplane>,
+        shards: usize,
+        http: OwnedFd,
+    ) -> Self {
         Self {
             config,
             address,
             started_ns: c2m_host::clock::monotonic_ns(),
             bus,
+            backplane,
             stats: (0..shards).map(|_| ShardStats::default()).collect(),
             http,
             drain_deadline_ns: AtomicU64::new(0),
         }
+    }
+
+    /// Counters, as the shards last published them.
+    pub(crate) fn total(&self) -> ServerStats {
+        ServerStats { pubsub: self.backplane.as_ref().map(Backplane::stats), ..stats::total(&self.stats) }
     }
 
     pub(crate) fn limits(&self) -> Limits {

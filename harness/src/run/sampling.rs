@@ -196,6 +196,16 @@ impl Moment {
                 row.deliveries = Some(s.deliveries);
                 row.bytes_in = Some(s.bytes_in);
                 row.bytes_out = Some(s.bytes_out);
+                if let Some(pubsub) = &s.pubsub {
+                    row.pubsub_state = Some(pubsub.state);
+                    row.pubsub_nodes = Some(pubsub.nodes);
+                    row.pubsub_published = Some(pubsub.published);
+                    row.pubsub_received = Some(pubsub.received);
+                    row.pubsub_unsent = Some(pubsub.unsent);
+                    row.pubsub_missed = Some(pubsub.missed);
+                    row.pubsub_stale = Some(pubsub.stale);
+                    row.pubsub_losses = Some(pubsub.losses);
+                }
             }
             Subject::Agent => {
                 let Some(a) = row.name.parse().ok().and_then(|i: usize| self.agents.get(&i)) else { return };

@@ -47,6 +47,7 @@ pub use context::{Context, MemberId};
 pub use routes::Channels;
 
 pub(crate) use context::Effect;
+pub(crate) use presence::{DIFF as PRESENCE_DIFF, Meta, Presence};
 
 use std::any::Any;
 use std::borrow::Cow;

@@ -6,53 +6,69 @@
 //!
 //! The table is changed before its diff is broadcast, and a newcomer is in the topic before it reads the table. So a diff
 //! may come to a member whose state has it already, never the other way round; refs tell clients which metas they know.
+//! The same holds for diffs of other nodes (`nodes`).
+
+mod nodes;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::chat::chat;
 use super::{Body, Channel, Context, Join, MemberId, Outcome, Payload};
+use crate::backplane::{NodeId, Rooms};
 
-const DIFF: &str = "presence_diff";
+/// What the topics of these rooms begin with.
+pub(super) const PREFIX: &str = "presence:";
+pub(crate) const DIFF: &str = "presence_diff";
 const STATE: &str = "presence_state";
 const UPDATE: &str = "update";
 
 /// A kind of room that shows who is in it.
-#[derive(Default)]
-pub(super) struct PresenceRoom(Mutex<Table>);
+pub(super) struct PresenceRoom(pub(super) Arc<Presence>);
+
+/// Who is in the rooms of this kind.
+pub(crate) struct Presence {
+    /// What refs and keys of this node begin with where there are several, so that no two nodes make the same.
+    node: Option<NodeId>,
+    table: Mutex<Table>,
+}
 
 #[derive(Default)]
 struct Table {
-    rooms: HashMap<String, BTreeMap<String, Metas>>,
+    rooms: Rooms,
     keys: HashMap<MemberId, String>,
     refs: u64,
+    /// Members of other nodes.
+    others: HashMap<NodeId, Rooms>,
 }
 
-/// What is shown under one key.
-#[derive(Clone, Default, Serialize)]
-struct Metas {
-    metas: Vec<Meta>,
-}
-
-#[derive(Clone, Serialize)]
-struct Meta {
+/// What is shown of one member.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Meta {
     #[serde(flatten)]
     fields: Map<String, Value>,
     phx_ref: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     phx_ref_prev: Option<String>,
+    /// None: of another node.
     #[serde(skip)]
-    member: MemberId,
+    member: Option<MemberId>,
+}
+
+/// What is shown under one key.
+#[derive(Default, Serialize)]
+struct Metas<'a> {
+    metas: Vec<&'a Meta>,
 }
 
 /// Changes by key.
 #[derive(Default, Serialize)]
 struct Diff<'a> {
-    joins: BTreeMap<&'a str, Metas>,
-    leaves: BTreeMap<&'a str, Metas>,
+    joins: BTreeMap<&'a str, Metas<'a>>,
+    leaves: BTreeMap<&'a str, Metas<'a>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -73,26 +89,20 @@ impl Params {
 }
 
 impl Table {
-    fn new_ref(&mut self) -> String {
+    fn new_ref(&mut self, node: Option<NodeId>) -> String {
         self.refs += 1;
-        format!("c2m-{:x}", self.refs)
-    }
-
-    /// Shows a member under `key`.
-    fn track(&mut self, topic: &str, member: MemberId, key: String, fields: Map<String, Value>) -> Meta {
-        let meta = Meta { fields, phx_ref: self.new_ref(), phx_ref_prev: None, member };
-        let room = self.rooms.entry(topic.to_owned()).or_default();
-        room.entry(key.clone()).or_default().metas.push(meta.clone());
-        self.keys.insert(member, key);
-        meta
+        match node {
+            Some(node) => format!("c2m-{node:x}-{:x}", self.refs),
+            None => format!("c2m-{:x}", self.refs),
+        }
     }
 
     /// Takes a member out: its key and what was shown.
     fn untrack(&mut self, topic: &str, member: MemberId) -> Option<(String, Meta)> {
         let key = self.keys.remove(&member)?;
         let room = self.rooms.get_mut(topic)?;
-        let metas = &mut room.get_mut(&key)?.metas;
-        let meta = metas.remove(metas.iter().position(|meta| meta.member == member)?);
+        let metas = room.get_mut(&key)?;
+        let meta = metas.remove(metas.iter().position(|meta| meta.member == Some(member))?);
         if metas.is_empty() {
             room.remove(&key);
         }
@@ -102,26 +112,57 @@ impl Table {
         Some((key, meta))
     }
 
-    /// Shows a member otherwise: its key, what was shown and what is.
-    fn update(&mut self, topic: &str, member: MemberId, fields: Map<String, Value>) -> Option<(String, Meta, Meta)> {
-        let phx_ref = self.new_ref();
-        let key = self.keys.get(&member)?.clone();
-        let metas = &mut self.rooms.get_mut(topic)?.get_mut(&key)?.metas;
-        let meta = metas.iter_mut().find(|meta| meta.member == member)?;
-        let new = Meta { fields, phx_ref, phx_ref_prev: Some(meta.phx_ref.clone()), member };
-        let old = std::mem::replace(meta, new.clone());
-        Some((key, old, new))
-    }
-
+    /// Who is in a room, on whichever node.
     fn state(&self, topic: &str) -> Body<'static> {
-        json(self.rooms.get(topic).unwrap_or(&BTreeMap::new()))
+        let mut state: BTreeMap<&str, Metas<'_>> = BTreeMap::new();
+        let rooms = std::iter::once(&self.rooms).chain(self.others.values());
+        for (key, metas) in rooms.filter_map(|rooms| rooms.get(topic)).flatten() {
+            state.entry(key).or_default().metas.extend(metas);
+        }
+        json(&state)
     }
 }
 
-impl PresenceRoom {
+impl Presence {
+    /// Of a node among several, or of a server alone.
+    pub(crate) fn new(node: Option<NodeId>) -> Self {
+        Self { node, table: Mutex::default() }
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         // A panic under this lock would have been one of the map's: nothing is half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A key that no other member has.
+    fn own_key(&self, member: MemberId) -> String {
+        let MemberId { shard, membership, generation } = member;
+        match self.node {
+            Some(node) => format!("{node:x}-{shard}-{membership}-{generation}"),
+            None => format!("{shard}-{membership}-{generation}"),
+        }
+    }
+
+    /// Shows a member under `key`: what is shown, and the state of the room with it.
+    fn track(&self, topic: &str, member: MemberId, key: &str, fields: Map<String, Value>) -> (Meta, Body<'static>) {
+        let mut table = self.table();
+        let meta = Meta { fields, phx_ref: table.new_ref(self.node), phx_ref_prev: None, member: Some(member) };
+        let room = table.rooms.entry(topic.to_owned()).or_default();
+        room.entry(key.to_owned()).or_default().push(meta.clone());
+        table.keys.insert(member, key.to_owned());
+        (meta, table.state(topic))
+    }
+
+    /// Shows a member otherwise: its key, what was shown and what is.
+    fn update(&self, topic: &str, member: MemberId, fields: Map<String, Value>) -> Option<(String, Meta, Meta)> {
+        let mut table = self.table();
+        let phx_ref = table.new_ref(self.node);
+        let key = table.keys.get(&member)?.clone();
+        let metas = table.rooms.get_mut(topic)?.get_mut(&key)?;
+        let meta = metas.iter_mut().find(|meta| meta.member == Some(member))?;
+        let new = Meta { fields, phx_ref, phx_ref_prev: Some(meta.phx_ref.clone()), member: Some(member) };
+        let old = std::mem::replace(meta, new.clone());
+        Some((key, old, new))
     }
 }
 
@@ -136,38 +177,37 @@ impl Channel for PresenceRoom {
     fn after_join<'m>(&self, context: &mut Context<'m>, params: Payload<'m>) -> Outcome<'m> {
         let Some(Params { key, meta }) = Params::of(params) else { return Outcome::Crash };
         let member = context.member();
-        let key = key.unwrap_or_else(|| format!("{}-{}-{}", member.shard, member.membership, member.generation));
-        let mut table = self.table();
-        let meta = table.track(context.topic(), member, key.clone(), meta);
-        let state = table.state(context.topic());
-        drop(table);
+        let key = key.unwrap_or_else(|| self.0.own_key(member));
+        let (meta, state) = self.0.track(context.topic(), member, &key, meta);
         context.push(STATE, state);
-        context.announce(DIFF, diff(&key, Some(meta), None), true);
+        context.announce(DIFF, diff(&key, Some(&meta), None), true);
         Outcome::NoReply
     }
 
     fn handle_in<'m>(&self, context: &mut Context<'m>, event: &'m str, payload: Payload<'m>) -> Outcome<'m> {
         if event == UPDATE {
             let Some(Params { meta, .. }) = Params::of(payload) else { return Outcome::Crash };
-            let changed = self.table().update(context.topic(), context.member(), meta);
+            let changed = self.0.update(context.topic(), context.member(), meta);
             let Some((key, old, new)) = changed else { return Outcome::Crash };
-            context.announce(DIFF, diff(&key, Some(new), Some(old)), true);
+            context.announce(DIFF, diff(&key, Some(&new), Some(&old)), true);
             return Outcome::ok(Body::EMPTY);
         }
         chat(context, event, payload)
     }
 
     fn terminate(&self, context: &mut Context<'_>) {
-        let gone = self.table().untrack(context.topic(), context.member());
+        let gone = self.0.table().untrack(context.topic(), context.member());
         if let Some((key, meta)) = gone {
-            context.announce(DIFF, diff(&key, None, Some(meta)), false);
+            context.announce(DIFF, diff(&key, None, Some(&meta)), false);
         }
     }
 }
 
-fn diff(key: &str, joined: Option<Meta>, left: Option<Meta>) -> Body<'static> {
-    let side = |meta: Option<Meta>| meta.map(|meta| (key, Metas { metas: vec![meta] })).into_iter().collect();
-    json(&Diff { joins: side(joined), leaves: side(left) })
+fn diff(key: &str, joined: Option<&Meta>, left: Option<&Meta>) -> Body<'static> {
+    fn side<'a>(key: &'a str, meta: Option<&'a Meta>) -> BTreeMap<&'a str, Metas<'a>> {
+        meta.map(|meta| (key, Metas { metas: vec![meta] })).into_iter().collect()
+    }
+    json(&Diff { joins: side(key, joined), leaves: side(key, left) })
 }
 
 fn json(value: &impl Serialize) -> Body<'static> {
@@ -210,7 +250,7 @@ mod tests {
     /// Protocol points 71 to 74.
     #[test]
     fn state_and_diffs_say_who_is_there() {
-        let room = PresenceRoom::default();
+        let room = PresenceRoom(Arc::new(Presence::new(None)));
         let first = join(&room, 1, r#"{"key":"ann","meta":{"age":1}}"#);
         let ann = serde_json::json!({"ann": {"metas": [{"age": 1, "phx_ref": "c2m-1"}]}});
         assert_eq!(
@@ -246,17 +286,17 @@ mod tests {
 
     #[test]
     fn a_room_that_all_have_left_is_forgotten() {
-        let room = PresenceRoom::default();
+        let room = PresenceRoom(Arc::new(Presence::new(None)));
         join(&room, 1, "{}");
         room.terminate(&mut context(1));
         room.terminate(&mut context(1));
-        let table = room.table();
+        let table = room.0.table();
         assert!(table.rooms.is_empty() && table.keys.is_empty());
     }
 
     #[test]
     fn a_join_with_other_parameters_is_refused() {
-        let room = PresenceRoom::default();
+        let room = PresenceRoom(Arc::new(Presence::new(None)));
         for params in [Payload::Json("[]"), Payload::Json(r#"{"key":1}"#), Payload::Binary(b"{}")] {
             assert!(matches!(room.join("presence:lobby", params), Join::Refused(_)), "{params:?}");
         }

@@ -7,13 +7,18 @@ use c2m_schema::rooms::TOPIC_PREFIX as BENCH_PREFIX;
 use super::Channel;
 use super::bench::BenchRoom;
 use super::chat::ChatRoom;
-use super::presence::PresenceRoom;
+use super::presence::{PREFIX as PRESENCE_PREFIX, Presence, PresenceRoom};
 use super::relay::RelayRoom;
+use crate::backplane::new_node_id;
 use crate::config::Config;
 
 /// Topics and their channels; the first that fits counts (`Phoenix.Socket.channel/3`).
 #[derive(Clone, Default)]
-pub struct Channels(Vec<(Pattern, Arc<dyn Channel>)>);
+pub struct Channels {
+    routes: Vec<(Pattern, Arc<dyn Channel>)>,
+    /// Who is in the rooms that show it, for other nodes to know.
+    presence: Option<Arc<Presence>>,
+}
 
 #[derive(Clone)]
 enum Pattern {
@@ -38,10 +43,11 @@ impl Channels {
 
     /// The rooms that a server has: `rooms:*` (the chat of the experiment), `bench:*`, `presence:*`, `realtime:*`.
     pub fn of(config: &Config) -> Self {
-        Self::new()
+        let presence = Arc::new(Presence::new(config.pubsub.is_some().then(new_node_id)));
+        Self { presence: Some(Arc::clone(&presence)), ..Self::new() }
             .route("rooms:*", ChatRoom { announces: config.announce_joins })
             .route(&format!("{BENCH_PREFIX}*"), BenchRoom)
-            .route("presence:*", PresenceRoom::default())
+            .route(&format!("{PRESENCE_PREFIX}*"), PresenceRoom(presence))
             .route("realtime:*", RelayRoom)
     }
 
@@ -52,13 +58,17 @@ impl Channels {
             Some(prefix) => Pattern::Prefix(prefix.to_owned()),
             None => Pattern::Exact(pattern.to_owned()),
         };
-        self.0.push((pattern, Arc::new(channel)));
+        self.routes.push((pattern, Arc::new(channel)));
         self
+    }
+
+    pub(crate) fn presence(&self) -> Option<Arc<Presence>> {
+        self.presence.clone()
     }
 
     /// The channel of a topic.
     pub(crate) fn find(&self, topic: &str) -> Option<&dyn Channel> {
-        self.0.iter().find(|(pattern, _)| pattern.fits(topic)).map(|(_, channel)| &**channel)
+        self.routes.iter().find(|(pattern, _)| pattern.fits(topic)).map(|(_, channel)| &**channel)
     }
 }
 

@@ -115,7 +115,10 @@ impl Shard {
 
     fn post(&mut self, broadcast: Arc<Broadcast>, topic: u32, served: Option<u32>) {
         self.counters.broadcasts += 1;
-        self.shared.bus.post(self.id, &broadcast);
+        self.shared.bus.post(Some(self.id), &broadcast);
+        if let Some(backplane) = &self.shared.backplane {
+            backplane.offer(&broadcast);
+        }
         self.begin_walk(topic, broadcast, served);
     }
 

@@ -1,5 +1,6 @@
 //! The server on real sockets: raw bytes, and tungstenite as a client that shares no code with it.
 
+mod backplane;
 mod cases;
 mod channels;
 mod common;
