@@ -8,7 +8,7 @@ export FUZZ_SECONDS ?= 10
 
 .DEFAULT_GOAL := help
 FLEET_PACKAGES := iproute2 openssh-server openssh-client util-linux
-.PHONY: help build experiment smoke test check fmt clippy bench plots report compare conformance faults sensitivity fuzz-smoke fleet
+.PHONY: help build experiment smoke test check fmt clippy bench plots report compare conformance faults sensitivity fuzz-smoke fleet backplane
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,13 @@ fleet: ## Several hosts: namespaces with a real sshd each, 60,000 clients, kille
 	  apt-get -qq update && apt-get -qq install -y --no-install-recommends $(FLEET_PACKAGES); fi
 	cargo build --locked --workspace --bins
 	cargo test --locked -p c2m --test fleet -- --ignored --test-threads=1
+
+backplane: ## Two and three server nodes over a real nats-server, 30,000 clients, NATS killed in mid-run (minutes)
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && ! command -v nats-server > /dev/null; then \
+	  apt-get -qq update && apt-get -qq install -y --no-install-recommends nats-server; fi
+	cargo build --locked --workspace --bins
+	cargo test --locked -p c2m-server --test server backplane
+	cargo test --locked -p c2m --test backplane -- --ignored --test-threads=1
 
 sensitivity: build ## Two runs of this build compare as same, one with a slower fan-out as worse (minutes, quiet machine)
 	harness/sensitivity

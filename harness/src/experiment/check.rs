@@ -112,6 +112,10 @@ fn server(e: &Experiment) -> Result<(), OutOfRange> {
     if let Some(shards) = e.server.shards {
         within("server.shards", f64::from(shards), 1.0, 4096.0)?;
     }
+    if e.server.pubsub.is_some() && e.isolate == Isolate::Netns {
+        let problem = "the server in its own network namespace can't reach a NATS server";
+        return out("server.pubsub", problem, "write isolate = \"host\"");
+    }
     within("server.idle_timeout_s", e.server.idle_timeout_s as f64, 0.0, SECONDS_MAX)
 }
 

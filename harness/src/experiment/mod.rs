@@ -97,11 +97,14 @@ pub struct Server {
     /// Where the limit on descriptors counts; left out: whichever fits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_tables: Option<FileTables>,
+    /// NATS server through which the server is one of several nodes; left out: it is alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pubsub: Option<String>,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { engine: Engine::Shards, idle_timeout_s: 60, shards: None, file_tables: None }
+        Self { engine: Engine::Shards, idle_timeout_s: 60, shards: None, file_tables: None, pubsub: None }
     }
 }
 

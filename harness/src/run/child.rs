@@ -62,6 +62,8 @@ pub struct ServerSpec {
     pub shards: Option<u32>,
     /// Descriptor tables, when given.
     pub file_tables: Option<FileTables>,
+    /// NATS server between it and other nodes, if there are any.
+    pub pubsub: Option<String>,
 }
 
 impl ServerSpec {
@@ -81,6 +83,9 @@ impl ServerSpec {
                 FileTables::Private => "private",
             };
             flag("--file-tables", word.into());
+        }
+        if let Some(url) = &self.pubsub {
+            flag("--pubsub", url.clone());
         }
         args
     }

@@ -124,6 +124,7 @@ impl Controller<'_> {
             idle_timeout_s: server.idle_timeout_s,
             shards: server.shards,
             file_tables: server.file_tables,
+            pubsub: server.pubsub.clone(),
         };
         let child = self.launch.server(&spec, self.to.clone()).map_err(|e| Halt::Failed(format!("{e:#}")))?;
         self.watches(Who::Server, child.as_ref());

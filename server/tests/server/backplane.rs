@@ -129,7 +129,7 @@ fn every_member_on_every_node_gets_each_broadcast_once_and_in_order_of_its_publi
 }
 
 #[test]
-fn a_broadcast_that_spares_its_sender_and_one_of_data_reach_other_nodes() {
+fn a_broadcast_that_spares_its_sender_reaches_the_members_on_other_nodes() {
     let Some(nats) = Nats::start() else { return };
     let nodes = nodes(&nats, 2);
     let join = |node: &TestServer| {
