@@ -4,7 +4,7 @@ use c2m_schema::control::BroadcastPlan;
 
 use crate::plan;
 
-use super::{Clients, Counts, Expect, Experiment, Interval, Joined, Search, SearchKey, SlowKind};
+use super::{Clients, Counts, Expect, Experiment, Interval, Isolate, Joined, Search, SearchKey, SlowKind};
 
 /// A value that is out of range.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
