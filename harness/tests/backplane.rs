@@ -7,6 +7,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
 
 use c2m_host::clock::monotonic_ns;
 use c2m_schema::CONTROL_PROTOCOL;
@@ -45,8 +46,10 @@ impl Process {
 
     /// Skips to the first line that `wanted` takes.
     fn until<E: DeserializeOwned, T>(&self, wanted: impl Fn(E) -> Option<T>) -> T {
+        let end = Instant::now() + DEADLINE;
         loop {
-            let line = self.lines.recv_timeout(DEADLINE).expect("a line in time");
+            let left = end.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left).expect("the line that is waited for, in time");
             let event = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
             if let Some(found) = wanted(event) {
                 return found;

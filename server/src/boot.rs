@@ -82,7 +82,7 @@ impl Server {
         let wake = || rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC);
         let wakes = (0..plan.threads).map(|_| wake()).collect::<rustix::io::Result<Vec<OwnedFd>>>()?;
         let (http_send, http_receive) = handoff::pair()?;
-        let pubsub = config.pubsub.clone().map(|url| Backplane::new(url, config.pubsub_subject.clone()));
+        let pubsub = config.pubsub.clone().map(|url| Backplane::new(url, config.pubsub_subject.clone())).transpose()?;
         let (backplane, ends) = pubsub.unzip();
         let shards = plan.threads as usize;
         let shared = Arc::new(Shared::new(config, address, Bus::new(wakes), backplane, shards, http_send));

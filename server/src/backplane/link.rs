@@ -62,7 +62,9 @@ pub(crate) async fn run(ends: Ends, shared: Arc<Shared>, presence: Option<Arc<Pr
         began: Instant::now(),
     };
     tokio::select! {
-        () = outward.run(queue, wished, stop) => {}
+        ended = outward.run(queue, wished, stop) => if let Err(error) = ended {
+            eprintln!("pubsub: {error}; broadcasts stay on this node");
+        },
         () = inward.run(subscriber) => {}
         () = watch(&client, &url, &counts, &wishes, watched) => {}
     }

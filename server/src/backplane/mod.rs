@@ -12,15 +12,16 @@ mod inward;
 mod link;
 mod outward;
 mod peers;
+mod queue;
 mod url;
 mod wire;
 
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use c2m_schema::control::{PubsubState, PubsubStats};
 use compact_str::CompactString;
-use tokio::sync::mpsc::{self, Receiver, Sender};
 
 pub(crate) use link::run;
 pub use url::PubsubUrl;
@@ -29,10 +30,7 @@ pub(crate) use wire::Rooms;
 
 use crate::broadcast::{Broadcast, Payload};
 
-/// Broadcasts that may wait to be published.
-const QUEUE_MAX: usize = 8192;
-/// Bytes of their payloads together.
-const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+use queue::Queue;
 
 /// Names a node: drawn at each start.
 pub(crate) type NodeId = u64;
@@ -64,12 +62,11 @@ struct Counts {
     losses: AtomicU64,
     /// Those of `unsent` that have no number yet.
     dropped: AtomicU64,
-    queued_bytes: AtomicUsize,
 }
 
 /// What shards and readers of counters have of the backplane.
 pub(crate) struct Backplane {
-    queue: Sender<Outgoing>,
+    queue: Arc<Queue>,
     counts: Arc<Counts>,
 }
 
@@ -77,28 +74,25 @@ pub(crate) struct Backplane {
 pub(crate) struct Ends {
     url: PubsubUrl,
     subject: String,
-    queue: Receiver<Outgoing>,
+    queue: Arc<Queue>,
     counts: Arc<Counts>,
 }
 
 impl Backplane {
-    pub(crate) fn new(url: PubsubUrl, subject: String) -> (Self, Ends) {
-        let (queue, other) = mpsc::channel(QUEUE_MAX);
+    /// To be called before any thread has a descriptor table of its own.
+    pub(crate) fn new(url: PubsubUrl, subject: String) -> io::Result<(Self, Ends)> {
+        let queue = Arc::new(Queue::new()?);
         let counts = Arc::new(Counts::default());
-        let ends = Ends { url, subject, queue: other, counts: Arc::clone(&counts) };
-        (Self { queue, counts }, ends)
+        let ends = Ends { url, subject, queue: Arc::clone(&queue), counts: Arc::clone(&counts) };
+        Ok((Self { queue, counts }, ends))
     }
 
     /// Takes a broadcast that this node's members have been sent, for those of other nodes. Never blocks.
     pub(crate) fn offer(&self, broadcast: &Broadcast) {
         let (topic, event, payload) = broadcast.parts();
-        let bytes = payload.len();
-        let fits = self.counts.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= QUEUE_BYTES_MAX;
-        let outgoing = Outgoing { topic: topic.clone(), event: event.clone(), payload: payload.clone() };
-        if !fits || self.queue.try_send(outgoing).is_err() {
-            self.counts.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.counts.unsent.fetch_add(1, Ordering::Relaxed);
-            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+        if !self.queue.push(Outgoing { topic: topic.clone(), event: event.clone(), payload: payload.clone() }) {
+            add(&self.counts.unsent, 1);
+            add(&self.counts.dropped, 1);
         }
     }
 
@@ -130,12 +124,13 @@ fn add(counter: &AtomicU64, count: u64) {
 
 #[cfg(test)]
 mod tests {
+    use super::queue::{QUEUE_BYTES_MAX, QUEUE_MAX};
     use super::*;
     use crate::broadcast::Bus;
     use crate::channel::Body;
 
     fn backplane() -> (Backplane, Ends) {
-        Backplane::new("nats://127.0.0.1:1".parse().expect("a URL"), "test".to_owned())
+        Backplane::new("nats://127.0.0.1:1".parse().expect("a URL"), "test".to_owned()).expect("sockets")
     }
 
     fn offer(backplane: &Backplane, json: &str) {
@@ -147,13 +142,13 @@ mod tests {
 
     #[test]
     fn a_full_queue_counts_what_it_does_not_take_and_holds_no_permit() {
-        let (backplane, mut ends) = backplane();
+        let (backplane, ends) = backplane();
         for _ in 0..QUEUE_MAX + 3 {
             offer(&backplane, "{}");
         }
         assert_eq!(backplane.stats().unsent, 3);
         assert_eq!(ends.queue.len(), QUEUE_MAX);
-        assert_eq!(ends.queue.try_recv().expect("the first").topic, "rooms:lobby");
+        assert_eq!(ends.queue.pop().expect("the first").topic, "rooms:lobby");
         offer(&backplane, "{}");
         assert_eq!(backplane.stats(), PubsubStats { unsent: 3, ..PubsubStats::default() });
     }

@@ -1,5 +1,7 @@
 //! What this node says to the others. One task says all of it, so that the numbers in it rise.
 
+use std::future::ready;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,6 +14,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
+use super::queue::Queue;
 use super::wire::{Envelope, Word};
 use super::{Counts, NodeId, Outgoing, add};
 use crate::channel::Presence;
@@ -71,13 +74,13 @@ impl Outward {
     /// Until `stop`; then says what is left to say.
     pub(super) async fn run(
         mut self,
-        mut queue: Receiver<Outgoing>,
+        queue: Arc<Queue>,
         mut wishes: Receiver<Wish>,
         mut stop: oneshot::Receiver<()>,
-    ) {
+    ) -> io::Result<()> {
+        let watch = queue.watch()?;
         let mut beats = interval(BEAT_INTERVAL);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut batch = Vec::with_capacity(BATCH_MAX);
         let (mut is_asked, mut state_due) = (false, Instant::now());
         loop {
             tokio::select! {
@@ -93,16 +96,17 @@ impl Outward {
                     Wish::State => is_asked = true,
                     Wish::Ask(of) => self.say(Word::Ask { of }).await,
                 },
-                1.. = queue.recv_many(&mut batch, BATCH_MAX) => {
-                    for outgoing in batch.drain(..) {
+                () = ready(()), if !queue.is_empty() => {
+                    for _ in 0..BATCH_MAX {
+                        let Some(outgoing) = queue.pop() else { break };
                         self.publish(&outgoing).await;
                     }
                 }
-                else => break,
+                woken = queue.woken(&watch) => woken?,
             }
         }
         let farewell = async {
-            while let Ok(outgoing) = queue.try_recv() {
+            while let Some(outgoing) = queue.pop() {
                 self.publish(&outgoing).await;
             }
             self.say(Word::Bye).await;
@@ -111,11 +115,11 @@ impl Outward {
         };
         // An end that takes longer is noticed by the others all the same, by silence.
         let _ = timeout(FAREWELL_MAX, farewell).await;
+        Ok(())
     }
 
     async fn publish(&mut self, outgoing: &Outgoing) {
         let Outgoing { topic, event, payload } = outgoing;
-        self.counts.queued_bytes.fetch_sub(payload.len(), Ordering::Relaxed);
         self.number_dropped();
         self.sequence += 1;
         let is_sent = match Word::broadcast(topic, event, payload) {

@@ -209,6 +209,34 @@ fn a_server_starts_without_nats_and_joins_the_others_when_it_is_there() {
     assert_eq!(pubsub(&nodes[1]).missed, 0);
 }
 
+/// Descriptors of the runtime are clients in a shard's own table: nobody but their members may be written to.
+#[test]
+fn shards_with_private_tables_publish_without_touching_other_clients() {
+    const CLIENTS: usize = 40;
+    let Some(nats) = Nats::start() else { return };
+    let private = || Config {
+        pubsub: Some(nats.url.parse().expect("a URL")),
+        file_tables: Some(c2m_schema::control::FileTables::Private),
+        ..config()
+    };
+    let nodes = [TestServer::start(private()), TestServer::start(private())];
+    all_hear(&nodes);
+    let mut here: Vec<_> = (0..CLIENTS).map(|_| Client::joined(nodes[0].address())).collect();
+    let mut there = Client::joined(nodes[1].address());
+    for sender in 0..CLIENTS {
+        here[sender].send(new_msg(sender as u32));
+        for (i, member) in here.iter_mut().enumerate() {
+            member.expect(&[&said(sender as u32)]);
+            if i == sender {
+                assert!(member.text().contains("phx_reply"));
+            }
+            member.expect_nothing();
+        }
+        there.expect(&[&said(sender as u32)]);
+    }
+    assert_eq!((pubsub(&nodes[0]).published, pubsub(&nodes[0]).unsent), (CLIENTS as u64, 0));
+}
+
 /// The client library is built without TLS and must not be asked for it: a server with panic = abort would end.
 #[test]
 fn a_nats_server_that_demands_tls_is_no_end_of_this_one() {
