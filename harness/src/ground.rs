@@ -94,6 +94,10 @@ fn isolate(e: &Experiment) -> anyhow::Result<(Isolation, Vec<String>)> {
     if e.isolate == Isolate::Host {
         return Ok((host(None), Vec::new()));
     }
+    if e.server.is_remote() {
+        let reason = "the server runs already, outside of any network of the run's own";
+        return Ok((host(Some(reason.into())), vec![format!("the run uses the host's own network: {reason}")]));
+    }
     match netns::enter_private(&settings(), Some(ehash_entries(e))) {
         Ok(private) => {
             let mut notes: Vec<String> = private

@@ -74,10 +74,11 @@ impl Part {
     pub fn whole(e: &Experiment, point: &Point) -> Self {
         let given = e.agents.sources.len() as u64;
         Self {
-            served: point.clients,
+            served: if e.server.is_remote() { 0 } else { point.clients },
             agents: u64::from(e.agents.count.max(1)),
             held: point.clients,
-            sources: (given > 0).then_some(given),
+            // Another host is reached from the one address that the route gives.
+            sources: (given > 0 || e.server.is_elsewhere()).then_some(given.max(1)),
         }
     }
 

@@ -61,17 +61,16 @@ pub fn check(e: &Experiment) -> Result<(), OutOfRange> {
 /// What is allowed and likely not meant.
 pub fn warnings(e: &Experiment) -> Vec<String> {
     let mut warnings = Vec::new();
-    if e.clients.heartbeat_s <= 0.0 && e.server.idle_timeout_s > 0 {
+    // What another server does with idle clients is not known here.
+    let closes_idle = e.server.idle_timeout_s > 0 && !e.server.is_foreign();
+    if e.clients.heartbeat_s <= 0.0 && closes_idle {
         warnings.push(format!(
             "without heartbeats the server closes clients after {} s: set server.idle_timeout_s = 0 to hold them longer",
             e.server.idle_timeout_s
         ));
     }
     // Phoenix's own defaults, 30 s and 60 s, are at the limit.
-    if e.clients.heartbeat_s > 0.0
-        && e.server.idle_timeout_s > 0
-        && e.clients.heartbeat_s * 2.0 > e.server.idle_timeout_s as f64
-    {
+    if e.clients.heartbeat_s > 0.0 && closes_idle && e.clients.heartbeat_s * 2.0 > e.server.idle_timeout_s as f64 {
         warnings.push(format!(
             "a heartbeat every {} s leaves no second chance before the server's idle timeout of {} s: one that is late may cost \
              the client; make clients.heartbeat_s at most half of server.idle_timeout_s",
@@ -112,7 +111,54 @@ fn server(e: &Experiment) -> Result<(), OutOfRange> {
     if let Some(shards) = e.server.shards {
         within("server.shards", f64::from(shards), 1.0, 4096.0)?;
     }
-    within("server.idle_timeout_s", e.server.idle_timeout_s as f64, 0.0, SECONDS_MAX)
+    within("server.idle_timeout_s", e.server.idle_timeout_s as f64, 0.0, SECONDS_MAX)?;
+    foreign(e)
+}
+
+/// The keys of a server that is not c2m-server.
+fn foreign(e: &Experiment) -> Result<(), OutOfRange> {
+    let server = &e.server;
+    within("server.ready_timeout_s", server.ready_timeout_s, 0.1, 3_600.0)?;
+    if !server.is_foreign() {
+        let given = [
+            ("server.ready", server.ready.is_some()),
+            ("server.dir", server.dir.is_some()),
+            ("server.env", !server.env.is_empty()),
+        ];
+        return match given.iter().find(|(_, given)| *given) {
+            Some((key, _)) => {
+                out(key, "it is of another server than c2m-server", "write server.command and server.url as well")
+            }
+            None => Ok(()),
+        };
+    }
+    let Some(url) = &server.url else {
+        return out(
+            "server.url",
+            "it is missing",
+            "write where clients connect: \"ws://127.0.0.1:4000/socket/websocket\"",
+        );
+    };
+    if server.authority().is_none_or(|at| !at.contains(':')) {
+        return out("server.url", format!("`{url}` can't be connected to"), "write ws://host:port/path");
+    }
+    if server.shards.is_some() || server.file_tables.is_some() {
+        return out("server.shards", "shards and file_tables are of c2m-server", "leave them out with server.url");
+    }
+    match (server.command.is_empty(), &server.ready) {
+        (true, Some(_)) => out("server.ready", "nothing is started", "write server.command, or leave server.ready out"),
+        (true, None) if server.dir.is_some() || !server.env.is_empty() => out(
+            "server.command",
+            "it is missing",
+            "write what starts the server, or leave server.dir and server.env out",
+        ),
+        (false, None) => out(
+            "server.ready",
+            "it is missing",
+            "write text of the line by which the server says that it listens, or an http:// URL that answers then",
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn clients(e: &Experiment) -> Result<(), OutOfRange> {

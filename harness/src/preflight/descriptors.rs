@@ -24,12 +24,9 @@ impl Holder {
     /// None where no server runs.
     fn server(e: &Experiment, part: Part) -> Option<Self> {
         let need = Need { clients: part.served, hashed: true, reserve: RESERVE };
-        (part.served > 0).then_some(Self {
-            what: "server descriptors",
-            need,
-            threads: e.server.shards,
-            tables: e.server.file_tables,
-        })
+        // Another server has the one table that every process has.
+        let tables = if e.server.is_foreign() { Some(FileTables::Shared) } else { e.server.file_tables };
+        (part.served > 0).then_some(Self { what: "server descriptors", need, threads: e.server.shards, tables })
     }
 
     /// None where no agent runs.

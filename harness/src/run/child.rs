@@ -2,8 +2,10 @@
 //!
 //! A trait, so that a run can be driven by scripted children in tests and by processes of any command otherwise.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 
 use c2m_schema::control::{AgentCommand, FileTables};
@@ -39,10 +41,19 @@ pub enum Input {
     Exited(Who, String),
 }
 
+/// What is sampled of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// The process of this id.
+    Process(u32),
+    /// That process and all that it started, added up.
+    Tree(u32),
+}
+
 /// A child that was started. Dropping it kills and reaps it.
 pub trait Child {
-    /// Process id, if it is one of this machine.
-    fn pid(&self) -> Option<u32>;
+    /// What is to be sampled of it on this machine.
+    fn watched(&self) -> Option<Watched>;
     /// Writes one control line.
     fn send(&mut self, command: &AgentCommand) -> io::Result<()>;
     /// Ends its standard input, which asks it to end in order.
@@ -50,8 +61,10 @@ pub trait Child {
 }
 
 /// How a server is started.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServerSpec {
+    /// Another server than c2m-server; then the rest says nothing.
+    pub foreign: Option<Foreign>,
     /// Address to listen on.
     pub listen: SocketAddr,
     /// Clients to plan shards and tables for.
@@ -62,6 +75,19 @@ pub struct ServerSpec {
     pub shards: Option<u32>,
     /// Descriptor tables, when given.
     pub file_tables: Option<FileTables>,
+}
+
+/// How another server is started, and how it is known to be ready.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Foreign {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Where it is started; none: where c2m is.
+    pub dir: Option<PathBuf>,
+    /// Variables beside those of c2m.
+    pub env: BTreeMap<String, String>,
+    /// Text in a line of its output, or an `http://` URL that answers 2xx.
+    pub ready: String,
 }
 
 impl ServerSpec {

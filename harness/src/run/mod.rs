@@ -33,6 +33,7 @@ use crate::text::{bytes, count};
 pub mod bounds;
 pub mod child;
 pub mod controller;
+mod foreign;
 pub mod machine;
 pub mod process;
 pub mod progress;
@@ -194,7 +195,7 @@ fn rfc3339(at: OffsetDateTime) -> anyhow::Result<String> {
 
 /// Reaches the hosts of `file`, and looks around there. Fails when the definition is of one machine.
 fn of_hosts(mut e: Experiment, file: &Path, progress: &Progress) -> anyhow::Result<(Ground, Fleet)> {
-    let hosts = Hosts::load(file)?;
+    let hosts = Hosts::load(file, !e.server.is_remote())?;
     let agents = u32::try_from(hosts.load_hosts().count()).unwrap_or(u32::MAX);
     let wrong = |key: &str, remedy: &str| anyhow::anyhow!("with --hosts, {key} {remedy}");
     if e.clients.counts == Counts::Auto {
@@ -213,7 +214,9 @@ fn of_hosts(mut e: Experiment, file: &Path, progress: &Progress) -> anyhow::Resu
     check::check(&e).map_err(|error| anyhow::anyhow!("{}: {error}", error.key))?;
     let fleet = Fleet::connect(hosts, progress)?;
     let server = fleet.records().swap_remove(0).host;
-    let have = fleet.ground().server.1.clone();
+    let ground = fleet.ground();
+    let have = ground.server.map_or(&ground.load[0].2, |(_, have)| have).clone();
+    drop(ground);
     let isolation = Isolation { mode: Isolate::Host.name().into(), ..Isolation::default() };
     let notes = vec![fleet::describe(&fleet)];
     Ok((Ground { experiment: e, auto: false, have, host: server, isolation, notes }, fleet))

@@ -11,7 +11,7 @@ use std::sync::mpsc::Sender;
 use c2m::experiment::{Experiment, load};
 use c2m::plan::points;
 use c2m::run::bounds::Bounds;
-use c2m::run::child::{Child, Input, Launch, ServerSpec, Who};
+use c2m::run::child::{Child, Input, Launch, ServerSpec, Watched, Who};
 use c2m::run::controller::{Task, repetition};
 use c2m::run::progress::Progress;
 use c2m::run::raw::Raw;
@@ -202,11 +202,11 @@ impl Actor {
 }
 
 impl Child for Actor {
-    fn pid(&self) -> Option<u32> {
-        Some(match self.who {
+    fn watched(&self) -> Option<Watched> {
+        Some(Watched::Process(match self.who {
             Who::Server => 1,
             Who::Agent(i) => 2 + i as u32,
-        })
+        }))
     }
 
     fn send(&mut self, command: &AgentCommand) -> io::Result<()> {
@@ -263,7 +263,7 @@ impl Watch for Scribe {
     fn phase(&mut self, phase: Phase) {
         self.phases.push(phase);
     }
-    fn process(&mut self, who: Who, _: u32) {
+    fn process(&mut self, who: Who, _: Watched) {
         self.processes.push(who);
     }
     fn forget(&mut self, who: Who) {
