@@ -194,3 +194,104 @@ fn rss_bytes() -> Option<u64> {
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broadcast::Bus;
+    use crate::handoff;
+    use tokio::time::{advance, sleep};
+
+    fn dashboard() -> Arc<Dashboard> {
+        let (http, _) = handoff::pair().expect("sockets");
+        let address = ([127, 0, 0, 1], 0).into();
+        Dashboard::new(Arc::new(Shared::new(crate::Config::default(), address, Bus::new(Vec::new()), 2, http)))
+    }
+
+    fn has_rates(frame: &str) -> bool {
+        let frame: serde_json::Value = serde_json::from_str(frame).expect("JSON");
+        assert_eq!(frame["shards"].as_array().map(Vec::len), Some(2));
+        frame["joins_per_s"].is_f64()
+    }
+
+    /// Time is tokio's own in these tests.
+    #[tokio::test(start_paused = true)]
+    async fn the_first_frame_comes_at_once_and_the_next_after_a_second() {
+        let dashboard = dashboard();
+        let mut watcher = dashboard.watch().expect("a place");
+        let begun = Instant::now();
+        assert!(!has_rates(&watcher.next().await.expect("a frame")));
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        assert!(has_rates(&watcher.next().await.expect("a frame")));
+        assert_eq!(begun.elapsed(), INTERVAL);
+        let mut later = dashboard.watch().expect("a place");
+        assert!(has_rates(&later.next().await.expect("the newest frame")), "what the others have seen last");
+        assert_eq!(begun.elapsed(), INTERVAL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_runs_while_nobody_watches() {
+        let dashboard = dashboard();
+        for _ in 0..2 {
+            let mut watcher = dashboard.watch().expect("a place");
+            assert!(!has_rates(&watcher.next().await.expect("a frame")), "one that knows nothing of earlier");
+            assert!(has_rates(&watcher.next().await.expect("a frame")));
+            drop(watcher);
+            sleep(INTERVAL * 2).await;
+            assert!(!dashboard.is_told.load(Ordering::Acquire));
+            assert_eq!(Arc::strong_count(&dashboard), 1, "the task is gone");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_goes_and_comes_within_a_second_does_not_set_up_a_second_reader() {
+        let dashboard = dashboard();
+        let mut watcher = dashboard.watch().expect("a place");
+        watcher.next().await.expect("a frame");
+        drop(watcher);
+        let mut watcher = dashboard.watch().expect("a place");
+        watcher.next().await.expect("a frame");
+        assert_eq!(Arc::strong_count(&dashboard), 2, "one task");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_does_not_keep_up_gets_the_newest_frame_only() {
+        let dashboard = dashboard();
+        let mut quick = dashboard.watch().expect("a place");
+        let mut slow = dashboard.watch().expect("a place");
+        let mut newest = None;
+        for _ in 0..10 {
+            newest = quick.next().await;
+        }
+        assert_eq!(slow.next().await, newest);
+        let begun = Instant::now();
+        slow.next().await.expect("a frame");
+        assert_eq!(begun.elapsed(), INTERVAL, "nothing had been kept for it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn places_are_bounded_and_nobody_keeps_one_for_ever() {
+        let dashboard = dashboard();
+        let mut watchers: Vec<Watcher> = (0..WATCHERS_MAX).map(|_| dashboard.watch().expect("a place")).collect();
+        assert!(dashboard.watch().is_none());
+        watchers.pop();
+        watchers.push(dashboard.watch().expect("the one given back"));
+        let mut watcher = watchers.pop().expect("one");
+        let begun = Instant::now();
+        while watcher.next().await.is_some() {
+            assert!(begun.elapsed() <= WATCH_TIME);
+        }
+        assert_eq!(begun.elapsed(), WATCH_TIME);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_reaches_all_and_stays() {
+        let dashboard = dashboard();
+        let mut watcher = dashboard.watch().expect("a place");
+        watcher.next().await.expect("a frame");
+        dashboard.end();
+        advance(INTERVAL * 3).await;
+        assert_eq!(watcher.next().await, None);
+        assert_eq!(dashboard.watch().expect("a place").next().await, None, "also for one who comes later");
+    }
+}

@@ -172,7 +172,9 @@ try {
 const count = async () => {
   try {
     const response = await fetch("stats", { signal: AbortSignal.timeout(COUNT_TIMEOUT_MS) });
-    element("members").textContent = (await response.json()).joined.toLocaleString("en");
+    const { joined } = await response.json();
+    element("members").textContent = joined.toLocaleString("en");
+    element("members-word").textContent = joined === 1 ? "member" : "members";
   } catch {
     element("members").textContent = "–";
   }

@@ -25,9 +25,9 @@ const several = (count, what) => `${whole.format(count)} ${what}${count === 1 ? 
 const TILES = [
   { id: "members", title: "Members", value: (f) => f.members, write: whole.format, unit: "",
     more: (f) => `${several(f.clients, "client")}${f.queued ? `, ${whole.format(f.queued)} not keeping up` : ""}` },
-  { id: "fan-out", title: "Last broadcast, fan-out", value: (f) => f.last_broadcast?.fan_out_ms, write: tenths.format, unit: "ms",
+  { id: "fan-out", title: "Last broadcast", value: (f) => f.last_broadcast?.fan_out_ms, write: tenths.format, unit: " ms",
     more: (f) => f.last_broadcast ? `to ${several(f.last_broadcast.members, "member")}; ${whole.format(f.broadcasts)} so far` : "none yet" },
-  { id: "memory", title: "Memory per client", value: (f) => f.rss_bytes_per_client, write: whole.format, unit: "B",
+  { id: "memory", title: "Memory per client", value: (f) => f.rss_bytes_per_client, write: whole.format, unit: " B",
     more: (f) => f.rss_bytes === null ? "not told by this host"
       : `${f.rss_bytes_per_client === null ? "from 1,000 clients on; " : ""}${bytes(f.rss_bytes)} in all` },
   { id: "joins", title: "Joins", value: (f) => f.joins_per_s, write: rate, unit: "/s", more: () => "" },
@@ -64,7 +64,8 @@ for (const tile of TILES) {
   tile.area = makeSvg("path", "area");
   tile.line = makeSvg("path", "line");
   svg.append(tile.area, tile.line);
-  const value = make("div", "value", tile.number, ...(tile.unit ? [" ", make("small", "", tile.unit)] : []));
+  tile.small = make("small");
+  const value = make("div", "value", tile.number, tile.small);
   element("tiles").append(make("section", "tile", title, value, tile.extra, svg, make("div", "peak", tile.peak)));
   tile.points = [];
 }
@@ -87,7 +88,7 @@ const draw = (tile, now) => {
   end();
   tile.line.setAttribute("d", line);
   tile.area.setAttribute("d", area);
-  write(tile.peak, points.length ? `highest ${tile.write(highest)}${tile.unit && ` ${tile.unit}`}` : "");
+  write(tile.peak, points.length ? `highest ${tile.write(highest)}${tile.unit}` : "");
 };
 
 const drawLoads = (list, loads) => {
@@ -116,6 +117,7 @@ const show = (frame) => {
     if (value !== null && newest?.at !== frame.at_ms) tile.points.push({ at: frame.at_ms, value });
     while (tile.points.length && frame.at_ms - tile.points[0].at > SHOWN_MS) tile.points.shift();
     write(tile.number, value === null ? NONE : tile.write(value));
+    write(tile.small, value === null ? "" : tile.unit);
     write(tile.extra, tile.more(frame));
     draw(tile, frame.at_ms);
   }
