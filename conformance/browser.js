@@ -108,9 +108,11 @@ export const crowdSize = () => {
 };
 
 const PORTS_LEFT = 2_000;
+// Longer than any test takes, and not for ever should nobody be left to end it.
+const HOLD_S = 240;
 
 /** Fills the lobby with clients, who send heartbeats and stay until `leave` is called. */
-export const startCrowd = async (server, clients) => {
+export const startCrowd = async (server, clients, ratePerSecond = 10_000) => {
   mkdirSync(scratch, { recursive: true });
   const log = openSync(`${scratch}/crowd.log`, "w");
   // A port that anybody has bound can't be had by whoever lets the kernel choose one, on whichever address: some are left
@@ -119,10 +121,11 @@ export const startCrowd = async (server, clients) => {
   const ports = last - PORTS_LEFT - first;
   const sources = Array.from({ length: Math.ceil((clients * 1.05) / ports) }, (_, number) => ["--source", `127.0.0.${number + 1}`]);
   const flags = [...sources.flat(), "--source-ports", `${first}-${first + ports}`,
-    "--clients", clients, "--rate", "10000/s", "--broadcasts", 0, "--hold-s", 3600, "--observers", 0];
+    "--clients", clients, "--rate", ratePerSecond, "--broadcasts", 0, "--hold-s", HOLD_S, "--observers", 0];
   const child = spawn(`${bin}/c2m-loadgen`, ["run", "--url", `${server.url}/websocket`, ...flags.map(String)], {
     stdio: ["ignore", log, log],
   });
+  process.once("exit", () => child.kill());
   const ended = new Promise((resolve, reject) => {
     child.once("error", reject);
     child.once("exit", (code, signal) => resolve(signal ?? code));

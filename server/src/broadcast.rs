@@ -253,7 +253,9 @@ mod tests {
     #[test]
     fn a_fan_out_is_one_word() {
         let longest = u64::from(u32::MAX);
-        for (duration_us, members, kept_us) in [(1, 0, 1), (0, 7, 1), (312_000, u32::MAX, 312_000), (longest + 1, 1, longest)] {
+        for (duration_us, members, kept_us) in
+            [(1, 0, 1), (0, 7, 1), (312_000, u32::MAX, 312_000), (longest + 1, 1, longest)]
+        {
             let kept = FanOut { duration_us: kept_us, members };
             assert_eq!(FanOut::unpack(FanOut { duration_us, members }.pack()), Some(kept));
         }

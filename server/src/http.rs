@@ -45,13 +45,13 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nc
 
 /// Serves until `stop` is sent or its sender is gone, and lets what is under way then come to its end, within the drain's
 /// deadline. Blocks the calling thread.
-pub(crate) fn run(connections: OwnedFd, shared: Arc<Shared>, stop: oneshot::Receiver<()>) -> io::Result<()> {
+pub(crate) fn run(connections: OwnedFd, shared: &Arc<Shared>, stop: oneshot::Receiver<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let dashboard = Dashboard::new(Arc::clone(&shared));
+    runtime.block_on(async move {
+        let dashboard = Dashboard::new(Arc::clone(shared));
         let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let (end, ending) = watch::channel(());
-        let router = router(Arc::clone(&shared), Arc::clone(&dashboard));
+        let router = router(shared, Arc::clone(&dashboard));
         tokio::select! {
             served = receive(connections, router, &permits, &ending) => return served,
             _ = stop => {}
@@ -122,15 +122,15 @@ where
     let _ = connection.await;
 }
 
-fn router(shared: Arc<Shared>, dashboard: Arc<Dashboard>) -> Router {
+fn router(shared: &Arc<Shared>, dashboard: Arc<Dashboard>) -> Router {
     Router::new()
         .route("/healthz", get(health))
         .route("/metrics", get(metrics_text))
         .route("/stats", get(statistics))
-        .with_state(Arc::clone(&shared))
-        .merge(pages::router(&shared))
+        .with_state(Arc::clone(shared))
+        .merge(pages::router(shared))
         .merge(dashboard::router(dashboard))
-        .merge(longpoll::router(shared))
+        .merge(longpoll::router(Arc::clone(shared)))
 }
 
 async fn health(State(shared): State<Arc<Shared>>) -> impl IntoResponse {

@@ -82,7 +82,8 @@ struct CoreLoad {
 impl Frame {
     pub(super) fn new(server: Server, before: Option<&Reading>, now: &Reading) -> Self {
         let sum = |field: fn(&Counters) -> u64| now.shards.iter().map(field).sum::<u64>();
-        let elapsed_ns = before.map(|before| now.at_ns.saturating_sub(before.at_ns)).filter(|&elapsed_ns| elapsed_ns > 0);
+        let elapsed_ns =
+            before.map(|before| now.at_ns.saturating_sub(before.at_ns)).filter(|&elapsed_ns| elapsed_ns > 0);
         let per_s = |field: fn(&Counters) -> u64| {
             let earlier: u64 = before?.shards.iter().map(field).sum();
             Some(sum(field).saturating_sub(earlier) as f64 * 1e9 / elapsed_ns? as f64)
@@ -112,10 +113,9 @@ impl Frame {
             bytes_in_per_s: per_s(|counters| counters.bytes_in),
             bytes_out_per_s: per_s(|counters| counters.bytes_out),
             broadcasts: sum(|counters| counters.broadcasts),
-            last_broadcast: now.last_fan_out.map(|last| LastBroadcast {
-                fan_out_ms: last.duration_us as f64 / 1000.0,
-                members: last.members,
-            }),
+            last_broadcast: now
+                .last_fan_out
+                .map(|last| LastBroadcast { fan_out_ms: last.duration_us as f64 / 1000.0, members: last.members }),
             rss_bytes: now.rss_bytes,
             rss_bytes_per_client: grown_bytes
                 .filter(|_| clients >= CLIENTS_FOR_MEMORY)
@@ -186,7 +186,10 @@ mod tests {
         };
         let before = reading(10, &[early, early], 5);
         let frame = Frame::new(SERVER, Some(&before), &reading(14, &[late, late], 8));
-        assert_eq!((frame.joins_per_s, frame.messages_in_per_s, frame.deliveries_per_s), (Some(100.0), Some(2.0), Some(0.0)));
+        assert_eq!(
+            (frame.joins_per_s, frame.messages_in_per_s, frame.deliveries_per_s),
+            (Some(100.0), Some(2.0), Some(0.0))
+        );
         assert_eq!(frame.shards[1], ShardLoad { clients: 25_000, busy: Some(0.25) });
         assert_eq!(frame.cores, [CoreLoad { core: 3, busy: Some(0.25) }]);
         assert_eq!(frame.rss_bytes_per_client, Some(100.0));

@@ -33,7 +33,7 @@ use frame::{Frame, Reading, Server};
 const WATCHERS_MAX: usize = 32;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long one may watch before it has to come again.
-const WATCH_TIME: Duration = Duration::from_secs(300);
+const WATCH_TIME: Duration = Duration::from_mins(5);
 /// How soon it is to come again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -148,13 +148,10 @@ impl Watcher {
     /// The next frame, or the newest at once for one who has just come; none when it is over.
     async fn next(&mut self) -> Option<Arc<str>> {
         loop {
-            let news = match std::mem::take(&mut self.is_new) {
-                true => self.news.borrow_and_update().clone(),
-                false => {
-                    timeout_at(self.until, self.news.changed()).await.ok()?.ok()?;
-                    self.news.borrow_and_update().clone()
-                }
-            };
+            if !std::mem::take(&mut self.is_new) {
+                timeout_at(self.until, self.news.changed()).await.ok()?.ok()?;
+            }
+            let news = self.news.borrow_and_update().clone();
             match news {
                 News::None => {}
                 News::Frame(frame) => return Some(frame),
@@ -184,7 +181,9 @@ async fn answer(State(dashboard): State<Arc<Dashboard>>, method: Method) -> Resp
     }
     match dashboard.watch() {
         Some(watcher) => Sse::new(watcher.into_events()).into_response(),
-        None => (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], "as many watch as may\n").into_response(),
+        None => {
+            (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], "as many watch as may\n").into_response()
+        }
     }
 }
 

@@ -59,7 +59,9 @@ fn pages_and_all_that_they_load_are_there_and_are_safe() {
         let answer = get(server.address(), &path);
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
         assert_eq!(status(head), 200, "{path}");
-        for header in ["content-security-policy: default-src 'none'; script-src 'self';", "x-content-type-options: nosniff"] {
+        for header in
+            ["content-security-policy: default-src 'none'; script-src 'self';", "x-content-type-options: nosniff"]
+        {
             assert!(head.contains(header), "{path}: no {header} in {head}");
         }
         let kind = match path.rsplit_once('.') {
@@ -88,14 +90,16 @@ fn only_get_and_head_are_taken_and_head_takes_no_place() {
     let server = TestServer::default();
     for path in ["/dashboard", "/dashboard/stream", "/page/chat.js"] {
         for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
-            let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+            let request =
+                format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
             let answer = exchange(server.address(), &request);
             assert_eq!(status(&answer), 405, "{method} {path}");
             assert!(answer.contains("allow: GET,HEAD"), "{answer}");
         }
     }
     for _ in 0..2 * WATCHERS_MAX {
-        let head = exchange(server.address(), "HEAD /dashboard/stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let head =
+            exchange(server.address(), "HEAD /dashboard/stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         assert!(status(&head) == 200 && head.contains("text/event-stream") && head.ends_with("\r\n\r\n"), "{head}");
     }
     assert_eq!(Watcher::new(server.address()).frame()["watchers"], 1);
@@ -106,7 +110,11 @@ fn the_stream_tells_of_clients_and_broadcasts_and_watchers_are_no_clients() {
     let server = TestServer::default();
     let mut watcher = Watcher::new(server.address());
     let first = watcher.frame();
-    assert_eq!((&first["clients"], &first["members"], &first["watchers"]), (&0.into(), &0.into(), &1.into()), "{first}");
+    assert_eq!(
+        (&first["clients"], &first["members"], &first["watchers"]),
+        (&0.into(), &0.into(), &1.into()),
+        "{first}"
+    );
     assert!(first["joins_per_s"].is_null() && first["last_broadcast"].is_null(), "{first}");
     assert_eq!(first["shards"].as_array().map(Vec::len), Some(2));
 
@@ -116,9 +124,16 @@ fn the_stream_tells_of_clients_and_broadcasts_and_watchers_are_no_clients() {
         client.text();
     }
     let frame = watcher.frame_when(|frame| frame["last_broadcast"]["members"] == 3);
-    assert_eq!((&frame["clients"], &frame["members"], &frame["broadcasts"]), (&3.into(), &3.into(), &1.into()), "{frame}");
+    assert_eq!(
+        (&frame["clients"], &frame["members"], &frame["broadcasts"]),
+        (&3.into(), &3.into(), &1.into()),
+        "{frame}"
+    );
     assert!(frame["last_broadcast"]["fan_out_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{frame}");
-    assert!(frame["rss_bytes"].as_u64().is_some_and(|bytes| bytes > 0) && frame["rss_bytes_per_client"].is_null(), "{frame}");
+    assert!(
+        frame["rss_bytes"].as_u64().is_some_and(|bytes| bytes > 0) && frame["rss_bytes_per_client"].is_null(),
+        "{frame}"
+    );
     let is_share = |load: &Value| load["busy"].as_f64().is_some_and(|share| (0.0..=1.0).contains(&share));
     let later = watcher.frame();
     for loads in ["shards", "cores"] {
