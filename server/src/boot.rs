@@ -86,7 +86,8 @@ impl Server {
         let shards = start_shards(&shared, channels, plan.file_tables)?;
         let (stop_http, stop) = oneshot::channel();
         let http_shared = Arc::clone(&shared);
-        let http = thread::Builder::new().name("http".to_owned()).spawn(|| http::run(http_receive, http_shared, stop));
+        let http =
+            thread::Builder::new().name("http".to_owned()).spawn(move || http::run(http_receive, &http_shared, stop));
         match http {
             Ok(http) => {
                 Ok(Running { shared, file_tables: plan.file_tables, nofile, shards, http, stop_http, _port: port })

@@ -5,19 +5,21 @@
 //!
 //! Inside, data plane and control plane are apart. Data plane: `shard` (a thread each: sockets, topics, fan-out), with
 //! `slab` (where it keeps clients), `broadcast` (what goes between shards), [`channel`] (what the rooms do), `manners` and `origin`.
-//! Control plane: `boot` (start and end), `http` with `metrics` and `longpoll`, `handoff` (connections on their way there), `stats`.
+//! Control plane: `boot` (start and end), `http` with `metrics`, `longpoll`, `pages` and `dashboard`, `handoff` (connections on their way there), `stats`.
 //! `shared` is all that the threads have in common.
 
 mod boot;
 mod broadcast;
 pub mod channel;
 mod config;
+mod dashboard;
 mod handoff;
 mod http;
 mod longpoll;
 mod manners;
 mod metrics;
 mod origin;
+mod pages;
 pub mod reclaim;
 mod shard;
 mod shared;

@@ -20,9 +20,17 @@ const STATS_INTERVAL: Duration = Duration::from_secs(1);
 /// Port of a server started by hand.
 const DEFAULT_PORT: u16 = 4000;
 
+const PATHS: &str = "\
+Paths:
+  /                  chat page for rooms:lobby (with --auth-token: /?token=TOKEN)
+  /dashboard         members, rates, load of shards and cores, memory per client and the last broadcast's fan-out, live;
+                     streamed once a second to 32 watchers at most, and nothing is read while nobody watches
+  /socket/websocket  Phoenix channels (--mount); /socket/longpoll where a WebSocket can't be opened; /echo returns messages
+  /stats, /metrics   counters as JSON, and per shard for Prometheus; /healthz for supervisors";
+
 /// Reference channel server: Phoenix channels over WebSocket.
 #[derive(Parser)]
-#[command(name = "c2m-server", version)]
+#[command(name = "c2m-server", version, after_help = PATHS)]
 struct Arguments {
     #[command(flatten)]
     config: Config,

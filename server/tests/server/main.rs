@@ -3,6 +3,7 @@
 mod cases;
 mod channels;
 mod common;
+mod dashboard;
 mod fanout;
 mod frames;
 mod hostile;
