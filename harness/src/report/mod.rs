@@ -39,7 +39,7 @@ pub fn write(dir: &Path) -> anyhow::Result<PathBuf> {
 fn write_all(dir: &Path) -> anyhow::Result<(PathBuf, bool)> {
     let run = RunDir::load(dir)?;
     let drawings = draw::all(&run)?;
-    draw::save(&drawings, &dir.join(draw::PLOTS_DIR))?;
+    draw::save(&drawings, &dir.join(draw::PLOTS_DIR), draw::Format::ALL)?;
     let path = dir.join(FILE);
     std::fs::write(&path, render(&run, &drawings)).with_context(|| format!("writing {}", path.display()))?;
     let unreadable = draw::warn_unreadable(&run, &drawings);

@@ -22,6 +22,10 @@ pub(super) fn page(run: &RunDir, drawings: &[Drawing]) -> Markup {
                 meta name="color-scheme" content="light dark";
                 title { (title) }
                 style { (PreEscaped(font::css())) (PreEscaped(STYLE)) }
+                // Of the charts; print stays on white paper.
+                style { "@media screen and (prefers-color-scheme:dark){"
+                    @for drawing in drawings { (PreEscaped(drawing.dark_rules())) } "}"
+                }
             }
             body {
                 main {

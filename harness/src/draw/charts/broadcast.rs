@@ -11,13 +11,15 @@ use crate::draw::figure::{BODY, Blank, Figure};
 use crate::draw::labels::spread;
 use crate::draw::number;
 use crate::draw::palette::{self, Color};
-use crate::draw::panel::{AXIS_SIZE, Axis, EndLabel, Panel};
+use crate::draw::panel::{AXIS_ROOM, AXIS_SIZE, Axis, EndLabel, Panel};
 use crate::draw::scale::{Kind, Scale, range};
 use crate::draw::thin;
 use crate::rundir::RunDir;
 
 /// Title.
 pub(super) const TITLE: &str = "A message to everyone";
+
+const UNITS: &str = "seconds from when the message was due, so a late publisher counts, to each client that got it";
 
 /// A percentile: name, colour, nanoseconds out of a row.
 type Percentile = (&'static str, Color, fn(&BroadcastRow) -> Option<u64>);
@@ -31,9 +33,10 @@ const PERCENTILES: [Percentile; 5] = [
 ];
 
 /// One broadcast: the ledger's row, and when which share was reached.
-struct Broadcast<'a> {
-    row: &'a BroadcastRow,
-    curve: Vec<(f64, f64)>,
+pub(super) struct Broadcast<'a> {
+    pub(super) row: &'a BroadcastRow,
+    /// Nanoseconds since due, and share of the clients reached.
+    pub(super) curve: Vec<(f64, f64)>,
 }
 
 /// Draws the chart.
@@ -56,11 +59,11 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     if over > 0 {
         notes.push(format!("{} deliveries took more than 60 s", number::count(over)));
     }
-    notes.push("time runs from when the message was due, so a late publisher counts".to_owned());
-    Ok(Figure { title: TITLE.to_owned(), subtitle: subtitle(&rows), legend: Vec::new(), notes, canvas })
+    Ok(Figure { title: TITLE.to_owned(), subtitle: subtitle(&rows), legend: Vec::new(), units: UNITS, notes, canvas })
 }
 
-fn join<'a>(rows: &'a [BroadcastRow], latency: &[LatencyRow]) -> Vec<Broadcast<'a>> {
+/// The broadcasts in order, each with its curve.
+pub(super) fn join<'a>(rows: &'a [BroadcastRow], latency: &[LatencyRow]) -> Vec<Broadcast<'a>> {
     let mut buckets: BTreeMap<(u32, u32, u32), Vec<(u64, u64)>> = BTreeMap::new();
     for row in latency.iter().filter(|r| r.metric == "delivery") {
         if let Some(sequence) = row.sequence {
@@ -111,15 +114,18 @@ fn points(run: &RunDir, broadcasts: &[Broadcast<'_>]) -> Vec<(u32, String)> {
 }
 
 fn curves(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>]) {
-    let plot = Rect { x0: 96.0, y0: BODY.y0 + 48.0, x1: 596.0, y1: BODY.y1 - 62.0 };
+    let plot = Rect { x0: 104.0, y0: BODY.y0 + 64.0, x1: 606.0, y1: BODY.y1 - AXIS_ROOM };
     let times = || broadcasts.iter().flat_map(|b| b.curve.iter().map(|p| p.0)).filter(|ns| *ns > 0.0);
     let Some((min, max)) = range(times()) else {
-        let style = Type::new(19.0, palette::MUTED).anchor(Anchor::Middle);
+        let style = Type::new(22.0, palette::MUTED).anchor(Anchor::Middle);
         canvas.text("latency.csv has no delivery", (f64::midpoint(plot.x0, plot.x1), 380.0), style);
         return;
     };
+    // What is before a hundredth of the clients is reached would be most of a logarithmic axis.
+    let risen = broadcasts.iter().filter_map(|b| b.curve.iter().find(|p| p.1 >= 0.01)).map(|p| p.0);
+    let min = risen.filter(|ns| *ns > 0.0).fold(max, f64::min).max(min);
     let x = if max / min > 30.0 { Scale::log(min, max) } else { Scale::linear_tight(0.0, max, 5) };
-    let panel = Panel { title_lift: 38.0, ..Panel::new(plot, x, Scale::linear(0.0, 1.0, 5)) };
+    let panel = Panel { title_lift: 52.0, ..Panel::new(plot, x, Scale::linear(0.0, 1.0, 5)) };
     let time = Axis { title: "time since the message was due", format: &number::duration };
     let share = |v: f64| format!("{:.0} %", v * 100.0);
     panel.axes(canvas, Some(&time), &Axis { title: "clients reached, by clients joined", format: &share });
@@ -163,7 +169,7 @@ fn top_labels(canvas: &mut Canvas, panel: &Panel, points: &[(u32, String)], broa
 }
 
 fn percentiles(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>]) {
-    let plot = Rect { x0: 736.0, y0: BODY.y0 + 48.0, x1: BODY.x1 - 84.0, y1: BODY.y1 - 62.0 };
+    let plot = Rect { x0: 744.0, y0: BODY.y0 + 64.0, x1: BODY.x1 - 98.0, y1: BODY.y1 - AXIS_ROOM };
     let values =
         || broadcasts.iter().flat_map(|b| PERCENTILES.iter().filter_map(|(.., of)| of(b.row))).map(|ns| ns as f64);
     let Some((min, max)) = range(values().filter(|ns| *ns > 0.0)) else { return };
@@ -178,7 +184,7 @@ fn percentiles(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>]) 
         previous = Some(group);
         slots.push(slot);
     }
-    let panel = Panel { title_lift: 38.0, ..Panel::new(plot, Scale::exact(0.0, slot + 1.0), y) };
+    let panel = Panel { title_lift: 52.0, ..Panel::new(plot, Scale::exact(0.0, slot + 1.0), y) };
     panel.axes(canvas, None, &Axis { title: "latency of each broadcast", format: &number::duration });
     let step = plot.width() / (slot + 1.0);
     let groups: Vec<Vec<(f64, &BroadcastRow)>> = broadcasts
@@ -234,7 +240,7 @@ fn group_labels(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>],
         }
     }
     let middle = f64::midpoint(panel.plot.x0, panel.plot.x1);
-    canvas.text("broadcasts in order, by clients", (middle, panel.plot.y1 + 46.0), style);
+    canvas.text("broadcasts in order, by clients", (middle, panel.plot.y1 + 50.0), style);
 }
 
 fn subtitle(rows: &[BroadcastRow]) -> String {

@@ -6,7 +6,7 @@ use crate::draw::figure::{BODY, Blank, Figure};
 use crate::draw::labels::{Placer, spread};
 use crate::draw::number;
 use crate::draw::palette::{self, Color};
-use crate::draw::panel::{Axis, LABEL_SIZE, Panel};
+use crate::draw::panel::{AXIS_ROOM, Axis, LABEL_SIZE, Panel, SMALL_SIZE};
 use crate::draw::published;
 use crate::draw::scale::{Scale, range};
 use crate::rundir::RunDir;
@@ -15,25 +15,27 @@ use c2m_schema::rows::PointRow;
 /// Title.
 pub(super) const TITLE: &str = "Memory against clients";
 
+pub(super) const UNITS: &str = "decimal bytes (1 kB = 1,000 B)";
+
 const PUBLISHED: Color = palette::FAINT;
 
 /// A kind of memory: name, colour, bytes in total out of a row.
-type Kind = (&'static str, Color, fn(&PointRow) -> Option<f64>);
+pub(super) type Kind = (&'static str, Color, fn(&PointRow) -> Option<f64>);
 
-const KINDS: [Kind; 3] = [
+pub(super) const KINDS: [Kind; 3] = [
     ("all-in", palette::VERMILION, |p| Some(p.all_in_bytes_per_client? * held(p)?)),
     ("kernel", palette::GREEN, |p| Some(p.kernel_bytes_per_client? * held(p)?)),
     ("server RSS", palette::BLUE, |p| p.server_rss_bytes.map(|b| b as f64)),
 ];
 
 /// One kind of memory over the points of the run.
-struct Line {
-    name: &'static str,
+pub(super) struct Line {
+    pub(super) name: &'static str,
     color: Color,
     /// Clients and bytes of every repetition.
-    dots: Vec<(f64, f64)>,
+    pub(super) dots: Vec<(f64, f64)>,
     /// The same, median over equal client counts, rising.
-    medians: Vec<(f64, f64)>,
+    pub(super) medians: Vec<(f64, f64)>,
     /// Values without a place on a logarithmic axis.
     unplaced: usize,
 }
@@ -53,7 +55,7 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
         published::all().iter().filter_map(|p| Some((p, (p.clients as f64, p.used_memory_bytes? as f64)))).collect();
     let (bytes_min, bytes_max) = range(own().map(|d| d.1)).unwrap_or((1.0, 1.0));
     let reach = |of: fn((f64, f64)) -> f64, most: f64| references.iter().map(|r| of(r.1)).fold(most, f64::max);
-    let plot = Rect { x0: 110.0, y0: BODY.y0 + 36.0, x1: BODY.x1 - 24.0, y1: BODY.y1 - 62.0 };
+    let plot = Rect { x0: 128.0, y0: BODY.y0 + 40.0, x1: BODY.x1 - 36.0, y1: BODY.y1 - AXIS_ROOM };
     let panel = Panel::new(
         plot,
         Scale::log(clients_min * 0.8, reach(|r| r.0, clients_max) * 1.5),
@@ -74,22 +76,23 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
         placer.take(Rect { x0: x - 6.0, y0: y - 6.0, x1: x + 6.0, y1: y + 6.0 });
     }
     label_own(&mut canvas, &panel, &mut placer, &lines);
-    let style = Type::new(15.0, palette::MUTED);
+    let style = Type::new(SMALL_SIZE, palette::MUTED);
     for (reference, at, each) in at {
         canvas.fill(diamond(at), PUBLISHED, 1.0);
         let kind = if reference.memory_kind == "rss" { "RSS" } else { &reference.memory_kind };
         let text = format!("{} {} · {} {kind}", reference.system, reference.year, number::bytes(each));
-        if let Some(room) = placer.place(at, style.width(&text), 17.0, 11.0) {
-            canvas.text(text, (room.x0, f64::midpoint(room.y0, room.y1)), style);
+        if let Some(room) = placer.place(at, style.width(&text), SMALL_SIZE * 1.1, 11.0) {
+            canvas.halo(text, (room.x0, f64::midpoint(room.y0, room.y1)), style);
         }
     }
     label_iso_lines(&mut canvas, &mut placer, &isos);
     let legend = vec![("published by others", PUBLISHED)];
     let notes = notes(run, &lines);
-    Ok(Figure { title: TITLE.to_owned(), subtitle: subtitle(&lines), legend, notes, canvas })
+    Ok(Figure { title: TITLE.to_owned(), subtitle: subtitle(&lines), legend, units: UNITS, notes, canvas })
 }
 
-fn line(points: &[PointRow], (name, color, bytes): &Kind) -> Line {
+/// The memory of one kind over `points`.
+pub(super) fn line(points: &[PointRow], (name, color, bytes): &Kind) -> Line {
     let values: Vec<(f64, f64)> =
         points.iter().filter_map(|p| Some((held(p)?, bytes(p)?))).filter(|(_, b)| b.is_finite()).collect();
     let mut dots: Vec<_> = values.iter().copied().filter(|(c, b)| *c > 0.0 && *b > 0.0).collect();
@@ -121,7 +124,7 @@ fn iso_lines(canvas: &mut Canvas, panel: &Panel) -> Vec<(&'static str, [(f64, f6
 
 /// Names each ruler line on itself, where nothing else is.
 fn label_iso_lines(canvas: &mut Canvas, placer: &mut Placer, lines: &[(&'static str, [(f64, f64); 2])]) {
-    let style = Type::new(14.0, palette::FAINT).anchor(Anchor::Middle);
+    let style = Type::new(SMALL_SIZE, palette::FAINT).anchor(Anchor::Middle);
     for (text, [from, to]) in lines {
         let text = format!("{text} per client");
         let half = style.width(&text) / 2.0 + 4.0;
@@ -129,11 +132,10 @@ fn label_iso_lines(canvas: &mut Canvas, placer: &mut Placer, lines: &[(&'static 
             let share = 0.04 + 0.92 * f64::from(step) / 24.0;
             (from.0 + (to.0 - from.0) * share, from.1 + (to.1 - from.1) * share)
         };
-        let room = |(x, y): (f64, f64)| Rect { x0: x - half, y0: y - 9.0, x1: x + half, y1: y + 9.0 };
+        let room = |(x, y): (f64, f64)| Rect { x0: x - half, y0: y - 11.0, x1: x + half, y1: y + 11.0 };
         // From the right, where a ruler is read.
         if let Some(at) = (0..=24).rev().map(middle).find(|at| placer.is_free(&room(*at))) {
-            canvas.rect(room(at), palette::PAPER, 0.9);
-            canvas.text(text, at, style);
+            canvas.halo(text, at, style);
             placer.take(room(at));
         }
     }
@@ -166,7 +168,7 @@ fn label_own(canvas: &mut Canvas, panel: &Panel, placer: &mut Placer, lines: &[L
         .filter_map(|line| {
             let (clients, bytes) = line.medians.last()?;
             let text = format!("{} · {} each", line.name, number::bytes(bytes / clients));
-            Some((text, panel.at(*clients, *bytes)?, Type::new(LABEL_SIZE, line.color).bold()))
+            Some((text, panel.at(*clients, *bytes)?, Type::new(LABEL_SIZE, palette::text(line.color)).bold()))
         })
         .collect();
     let wanted: Vec<f64> = ends.iter().map(|(_, at, _)| at.1).collect();
@@ -176,16 +178,16 @@ fn label_own(canvas: &mut Canvas, panel: &Panel, placer: &mut Placer, lines: &[L
         let left = (at.0 + 14.0).min(panel.plot.x1 - width);
         let half = LABEL_SIZE * 0.6;
         placer.take(Rect { x0: left, y0: y - half, x1: left + width, y1: y + half });
-        canvas.text(text, (left, y), style);
+        canvas.halo(text, (left, y), style);
     }
     // The kernel's share follows the sum too closely for numbers of its own.
     for line in lines.iter().filter(|l| l.name != "kernel") {
-        let style = Type::new(15.0, line.color);
+        let style = Type::new(SMALL_SIZE, palette::text(line.color));
         for (clients, bytes) in line.medians.iter().rev().skip(1) {
             let text = number::bytes(bytes / clients);
-            let room = panel.at(*clients, *bytes).and_then(|at| placer.place(at, style.width(&text), 17.0, 12.0));
+            let room = panel.at(*clients, *bytes).and_then(|at| placer.place(at, style.width(&text), SMALL_SIZE * 1.1, 12.0));
             if let Some(room) = room {
-                canvas.text(text, (room.x0, f64::midpoint(room.y0, room.y1)), style);
+                canvas.halo(text, (room.x0, f64::midpoint(room.y0, room.y1)), style);
             }
         }
     }
@@ -211,7 +213,7 @@ fn notes(run: &RunDir, lines: &[Line]) -> Vec<String> {
     };
     let mut notes: Vec<String> = lines.iter().filter(|l| l.unplaced > 0).map(unplaced).collect();
     if run.record.as_ref().is_none_or(|r| r.isolation.mode == "netns") {
-        notes.push("kernel and all-in hold both ends, server and clients, of every connection".to_owned());
+        notes.push("kernel and all-in hold both ends, server and clients".to_owned());
     }
     notes.push("server RSS is in total, the other two above their baselines".to_owned());
     notes

@@ -10,7 +10,7 @@ use crate::draw::canvas::{Canvas, Rect, Type};
 use crate::draw::figure::{BODY, Blank, Figure};
 use crate::draw::number;
 use crate::draw::palette::{self, Color};
-use crate::draw::panel::{Axis, EndLabel, LABEL_SIZE, Panel};
+use crate::draw::panel::{AXIS_ROOM, Axis, EndLabel, LABEL_SIZE, Panel};
 use crate::draw::scale::Scale;
 use crate::draw::thin;
 use crate::rundir::{RunDir, status_name};
@@ -18,8 +18,9 @@ use crate::rundir::{RunDir, status_name};
 /// Title.
 pub(super) const TITLE: &str = "Simultaneous users";
 
+const UNITS: &str = "clients that tried to connect and clients joined to the room, over seconds";
+
 const ATTEMPTED: Color = palette::ORANGE;
-const ATTEMPTED_TEXT: Color = (158, 102, 0);
 const JOINED: Color = palette::BLUE;
 
 /// Draws the chart.
@@ -38,7 +39,7 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     let labels = labels(run, &groups);
     let style = Type::new(LABEL_SIZE, JOINED).bold();
     let room = labels.iter().map(|l| style.width(&l.0)).fold(0.0, f64::max) + 24.0;
-    let plot = Rect { x0: 104.0, y0: BODY.y0 + 36.0, x1: BODY.x1 - room, y1: BODY.y1 - 62.0 };
+    let plot = Rect { x0: 104.0, y0: BODY.y0 + 40.0, x1: BODY.x1 - room, y1: BODY.y1 - AXIS_ROOM };
     let panel = Panel::new(plot, Scale::linear_tight(0.0, seconds, 10), Scale::linear(0.0, peak as f64 * 1.03, 6));
     let mut canvas = Canvas::default();
     let x = Axis { title: "seconds since the first arrival", format: &number::significant };
@@ -56,10 +57,10 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
         .collect();
     panel.end_labels(&mut canvas, &labels, LABEL_SIZE);
     let legend = vec![("attempted", ATTEMPTED), ("joined", JOINED)];
-    Ok(Figure { title: TITLE.to_owned(), subtitle: subtitle(&groups), legend, notes: notes(run), canvas })
+    Ok(Figure { title: TITLE.to_owned(), subtitle: subtitle(&groups), legend, units: UNITS, notes: notes(run), canvas })
 }
 
-fn line(canvas: &mut Canvas, panel: &Panel, points: impl Iterator<Item = (f64, u64)>, color: Color, width: f64) {
+pub(super) fn line(canvas: &mut Canvas, panel: &Panel, points: impl Iterator<Item = (f64, u64)>, color: Color, width: f64) {
     for part in series::without_holes(points.map(|(s, n)| (s, n as f64)).collect()) {
         let pixels: Vec<_> = part.into_iter().filter_map(|(s, n)| panel.at(s, n)).collect();
         if let [only] = pixels[..] {
@@ -90,7 +91,7 @@ fn labels(run: &RunDir, groups: &BTreeMap<Key, Vec<Clients>>) -> Vec<Label> {
         out.push((format!("{} joined{variant}{times}", number::count(live)), (last.seconds, live as f64), JOINED));
         if attempted != live {
             let text = format!("{} attempted{times}", number::count(attempted));
-            out.push((text, (last.seconds, attempted as f64), ATTEMPTED_TEXT));
+            out.push((text, (last.seconds, attempted as f64), ATTEMPTED));
         }
     }
     out
