@@ -214,10 +214,9 @@ fn percentiles(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>]) 
     group_labels(canvas, run, broadcasts, &slots, &panel);
 }
 
-/// Under the axis, the clients of each point; left out where it would touch the one before.
+/// Under the axis, the clients of each point. Where not all fit, every second or third is left out, never the last.
 fn group_labels(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>], slots: &[f64], panel: &Panel) {
     let style = Type::new(AXIS_SIZE, palette::MUTED).anchor(Anchor::Middle);
-    let mut reached = f64::NEG_INFINITY;
     let mut spans: Vec<(u32, f64, f64)> = Vec::new();
     for (broadcast, slot) in broadcasts.iter().zip(slots) {
         match spans.last_mut() {
@@ -226,18 +225,21 @@ fn group_labels(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>],
         }
     }
     let names: BTreeMap<u32, String> = points(run, broadcasts).into_iter().collect();
-    for (point, first, last) in spans {
-        let Some(name) = names.get(&point) else { continue };
-        let middle = f64::midpoint(panel.x.pixel(first), panel.x.pixel(last));
-        let half = style.width(name) / 2.0;
-        if middle - half >= reached + 10.0 {
-            canvas.text(name, (middle, panel.plot.y1 + 20.0), style);
-            reached = middle + half;
-        }
-        if first > 1.0 {
-            let edge = panel.x.pixel(first - 1.0);
-            canvas.line((edge, panel.plot.y0), (edge, panel.plot.y1), palette::GRID, 1.5);
-        }
+    for (_, first, _) in spans.iter().filter(|s| s.1 > 1.0) {
+        let edge = panel.x.pixel(first - 1.0);
+        canvas.line((edge, panel.plot.y0), (edge, panel.plot.y1), palette::GRID, 1.5);
+    }
+    let named = spans.iter().filter_map(|(point, first, last)| {
+        Some((names.get(point)?, f64::midpoint(panel.x.pixel(*first), panel.x.pixel(*last))))
+    });
+    let named: Vec<_> = named.collect();
+    let gap = named.iter().map(|(name, _)| style.width(name)).fold(0.0, f64::max) + 10.0;
+    let stride = (gap * named.len() as f64 / (panel.plot.width() + gap)).ceil().max(1.0) as usize;
+    let named: Vec<_> = named.into_iter().rev().step_by(stride).collect();
+    let wanted: Vec<f64> = named.iter().map(|n| n.1).collect();
+    let places = spread(&wanted, gap, panel.plot.x0 + 10.0, panel.plot.x1 + 10.0);
+    for ((name, _), place) in named.into_iter().zip(places) {
+        canvas.text(name, (place, panel.plot.y1 + 20.0), style);
     }
     let middle = f64::midpoint(panel.plot.x0, panel.plot.x1);
     canvas.text("broadcasts in order, by clients", (middle, panel.plot.y1 + 50.0), style);

@@ -74,6 +74,8 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     let (begin, end) = readings().fold((f64::MAX, 0.0f64), |(a, b), p| (a.min(p.0), b.max(p.0)));
     let begin = if begin > end * 0.3 { begin } else { 0.0 };
     let cores = run.record.as_ref().map_or(0.0, |r| f64::from(r.host.cores_allowed));
+    // The clocks of two readings differ a little, and nothing has more than all cores.
+    let peak = if peak <= cores * 1.1 { peak.min(cores) } else { peak };
     let mut canvas = Canvas::default();
     let last = strips.len() - 1;
     for (index, strip) in strips.iter().enumerate() {
@@ -83,7 +85,7 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
         let time = Axis { title: "seconds since the run began", format: &number::significant };
         let axis = Axis { title: "", format: &number::significant };
         panel.axes(&mut canvas, Some(&time).filter(|_| index == last), &axis);
-        draw_strip(&mut canvas, &panel, strip);
+        draw_strip(&mut canvas, &panel, strip, peak);
     }
     let most = format!("At most {} of {} cores busy", number::significant(peak), number::significant(cores));
     let subtitle = if cores > 0.0 { most } else { format!("At most {} cores busy", number::significant(peak)) };
@@ -101,8 +103,8 @@ fn place(index: usize, of: usize) -> Rect {
     Rect { x0: 80.0, y0, x1: BODY.x1 - 24.0, y1: y0 + height }
 }
 
-/// Area and line of a strip, its name and most above.
-fn draw_strip(canvas: &mut Canvas, panel: &Panel, strip: &Strip) {
+/// Area and line of a strip, its name and most above; `peak` is the most of all strips.
+fn draw_strip(canvas: &mut Canvas, panel: &Panel, strip: &Strip, peak: f64) {
     for part in &strip.parts {
         let pixels: Vec<_> = part.iter().filter_map(|(s, c)| panel.at(*s, *c)).collect();
         if let [only] = pixels[..] {
@@ -118,10 +120,11 @@ fn draw_strip(canvas: &mut Canvas, panel: &Panel, strip: &Strip) {
     }
     let style = Type::new(LABEL_SIZE, palette::text(strip.color)).bold();
     let at = (panel.plot.x0, panel.plot.y0 - 15.0);
-    canvas.text(strip.name, at, style);
-    let most = strip.peak().map(|peak| format!("at most {}", number::significant(peak))).unwrap_or_default();
+    canvas.halo(strip.name, at, style);
+    let peak = strip.peak().map(|own| own.min(peak));
+    let most = peak.map(|peak| format!("at most {}", number::significant(peak))).unwrap_or_default();
     let style = Type::new(SMALL_SIZE, palette::MUTED);
-    canvas.text(most, (at.0 + Type::new(LABEL_SIZE, strip.color).bold().width(strip.name) + 14.0, at.1), style);
+    canvas.halo(most, (at.0 + Type::new(LABEL_SIZE, strip.color).bold().width(strip.name) + 14.0, at.1), style);
 }
 
 /// Cores busy between one reading of cumulative nanoseconds and the next.

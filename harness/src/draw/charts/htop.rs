@@ -152,7 +152,7 @@ fn cores(canvas: &mut Canvas, area: Rect, cores: &[Core]) {
         return canvas.text("cores.csv has no two readings here", (area.x0, area.y0 + 20.0), style);
     }
     let (columns, rows) = grid(cores.len(), area.height());
-    let (width, height) = (area.width() / columns as f64, (area.height() / rows as f64).min(32.0));
+    let (width, height) = (area.width() / columns as f64, (area.height() / rows as f64).min(48.0));
     let most = cores.iter().map(|c| c.number).max().unwrap_or(0).saturating_add(1).to_string();
     for (index, core) in cores.iter().enumerate() {
         let x0 = area.x0 + (index / rows) as f64 * width;
@@ -164,7 +164,7 @@ fn cores(canvas: &mut Canvas, area: Rect, cores: &[Core]) {
             solid(canvas, room, &parts);
             continue;
         }
-        let size = (height * 0.85).min(SIZE);
+        let size = (height * 0.85).min(30.0).min(if columns > 1 { SIZE } else { 30.0 });
         let style = Type::new(size, palette::text(palette::BLUE));
         // htop counts cores from 1.
         canvas.text(core.number.saturating_add(1).to_string(), (x0, y), style);
@@ -235,7 +235,9 @@ fn line(canvas: &mut Canvas, (x, y): (f64, f64), name: &str, parts: &[(String, C
     let mut x = x + style.width(name);
     for (text, color) in parts {
         let style = Type::new(SIZE, palette::text(*color));
-        canvas.text(text, (x, y), style);
+        // Spaces at the begin of a text take no room in an SVG.
+        let begin = x + style.width(text) - style.width(text.trim_start());
+        canvas.text(text.trim_start(), (begin, y), style);
         x += style.width(text);
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     let plot = Rect { x0: 128.0, y0: BODY.y0 + 40.0, x1: BODY.x1 - 36.0, y1: BODY.y1 - AXIS_ROOM };
     let panel = Panel::new(
         plot,
-        Scale::log(clients_min * 0.8, reach(|r| r.0, clients_max) * 1.5),
+        Scale::log(clients_min * 0.8, reach(|r| r.0, clients_max) * 2.0),
         Scale::log(bytes_min * 0.8, reach(|r| r.1, bytes_max) * 1.5),
     );
     let mut canvas = Canvas::default();
@@ -69,22 +69,18 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     for line in &lines {
         draw_line(&mut canvas, &panel, &mut placer, line);
     }
-    let mut at: Vec<_> = references.iter().filter_map(|(p, (c, b))| Some((*p, panel.at(*c, *b)?, b / c))).collect();
-    // Those at the right edge have the fewest places to choose from.
-    at.sort_by(|a, b| b.1.0.total_cmp(&a.1.0).then(a.1.1.total_cmp(&b.1.1)));
-    for (_, (x, y), _) in &at {
+    let at: Vec<Reference> = references
+        .iter()
+        .filter_map(|(p, (c, b))| {
+            Some((panel.at(*c, *b)?, format!("{} {}: {}", p.system, p.year, number::bytes(b / c))))
+        })
+        .collect();
+    for ((x, y), _) in &at {
         placer.take(Rect { x0: x - 6.0, y0: y - 6.0, x1: x + 6.0, y1: y + 6.0 });
     }
-    label_own(&mut canvas, &panel, &mut placer, &lines);
-    let style = Type::new(SMALL_SIZE, palette::MUTED);
-    for (reference, at, each) in at {
-        canvas.fill(diamond(at), PUBLISHED, 1.0);
-        let kind = if reference.memory_kind == "rss" { "RSS" } else { &reference.memory_kind };
-        let text = format!("{} {} · {} {kind}", reference.system, reference.year, number::bytes(each));
-        if let Some(room) = placer.place(at, style.width(&text), SMALL_SIZE * 1.1, 11.0) {
-            canvas.halo(text, (room.x0, f64::midpoint(room.y0, room.y1)), style);
-        }
-    }
+    label_ends(&mut canvas, &panel, &mut placer, &lines);
+    label_references(&mut canvas, &mut placer, at);
+    label_points(&mut canvas, &panel, &mut placer, &lines);
     label_iso_lines(&mut canvas, &mut placer, &isos);
     let legend = vec![("published by others", PUBLISHED)];
     let notes = notes(run, &lines);
@@ -161,13 +157,13 @@ fn draw_line(canvas: &mut Canvas, panel: &Panel, placer: &mut Placer, line: &Lin
     }
 }
 
-/// Names each line beside its last point, then the bytes per client at the points before, where there is room.
-fn label_own(canvas: &mut Canvas, panel: &Panel, placer: &mut Placer, lines: &[Line]) {
+/// Names each line beside its last point.
+fn label_ends(canvas: &mut Canvas, panel: &Panel, placer: &mut Placer, lines: &[Line]) {
     let ends: Vec<_> = lines
         .iter()
         .filter_map(|line| {
             let (clients, bytes) = line.medians.last()?;
-            let text = format!("{} · {} each", line.name, number::bytes(bytes / clients));
+            let text = format!("{}: {}", line.name, number::bytes(bytes / clients));
             Some((text, panel.at(*clients, *bytes)?, Type::new(LABEL_SIZE, palette::text(line.color)).bold()))
         })
         .collect();
@@ -180,6 +176,10 @@ fn label_own(canvas: &mut Canvas, panel: &Panel, placer: &mut Placer, lines: &[L
         placer.take(Rect { x0: left, y0: y - half, x1: left + width, y1: y + half });
         canvas.halo(text, (left, y), style);
     }
+}
+
+/// The bytes per client at the points before the last, where there is room.
+fn label_points(canvas: &mut Canvas, panel: &Panel, placer: &mut Placer, lines: &[Line]) {
     // The kernel's share follows the sum too closely for numbers of its own.
     for line in lines.iter().filter(|l| l.name != "kernel") {
         let style = Type::new(SMALL_SIZE, palette::text(line.color));
@@ -206,6 +206,66 @@ fn subtitle(lines: &[Line]) -> String {
     format!("Per client: {}", parts.join(", "))
 }
 
+/// A published figure: its place, and what its label says.
+type Reference = ((f64, f64), String);
+
+/// Draws the published figures and names them. They lie close together, so that which is named first decides how near the
+/// others' names can be: of many orders the one is taken that leaves none out and keeps all near.
+fn label_references(canvas: &mut Canvas, placer: &mut Placer, references: Vec<Reference>) {
+    let style = Type::new(SMALL_SIZE, palette::MUTED);
+    let tries = (0..ORDERS).map(|order| {
+        let mut placer = placer.clone();
+        let mut sorted: Vec<&Reference> = references.iter().collect();
+        shuffle(&mut sorted, order);
+        let rooms: Vec<Option<Rect>> =
+            sorted.iter().map(|(at, text)| placer.place(*at, style.width(text), SMALL_SIZE * 1.1, 11.0)).collect();
+        let far = |(at, room): (&&Reference, &Option<Rect>)| match room {
+            // Beside its figure a name is clear; above and below it may be taken for another's.
+            Some(room) => (f64::midpoint(room.y0, room.y1) - at.0.1).powi(2),
+            None => 1e6,
+        };
+        let cost: f64 = sorted.iter().zip(&rooms).map(far).sum();
+        (cost, sorted, rooms, placer)
+    });
+    let Some((_, sorted, rooms, placed)) = tries.min_by(|a, b| a.0.total_cmp(&b.0)) else { return };
+    *placer = placed;
+    for (((x, y), _), room) in sorted.iter().zip(&rooms) {
+        let middle = room.map_or(*y, |room| f64::midpoint(room.y0, room.y1));
+        if let Some(room) = room.filter(|_| (middle - y).abs() > 2.0) {
+            canvas.line((*x, *y), (x.clamp(room.x0 + 8.0, room.x1 - 8.0), middle), PUBLISHED, 1.5);
+        }
+        canvas.fill(diamond((*x, *y)), PUBLISHED, 1.0);
+    }
+    for ((_, text), room) in sorted.into_iter().zip(rooms) {
+        if let Some(room) = room {
+            canvas.halo(text, (room.x0, f64::midpoint(room.y0, room.y1)), style);
+        }
+    }
+}
+
+/// How many orders are tried.
+const ORDERS: u64 = 96;
+
+/// One of the orders: the first as it is, the others mixed, the same each time.
+fn shuffle<T>(items: &mut [T], order: u64) {
+    let mut state = order;
+    for end in (1..items.len()).rev().filter(|_| order > 0) {
+        // Knuth's linear congruential generator; its upper bits are the good ones.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        items.swap(end, (state >> 33) as usize % (end + 1));
+    }
+}
+
+/// What the memory of the published figures is.
+fn published_kinds() -> String {
+    let of = |p: &published::Published| {
+        let kind = if p.memory_kind == "rss" { "RSS" } else { &p.memory_kind };
+        (p.used_memory_bytes.is_some() && kind != "system").then(|| format!("of {} {kind}", p.system))
+    };
+    let other: Vec<String> = published::all().iter().filter_map(of).collect();
+    format!("published: memory of the whole system, {}", other.join(", "))
+}
+
 fn notes(run: &RunDir, lines: &[Line]) -> Vec<String> {
     let unplaced = |l: &Line| {
         let values = if l.unplaced == 1 { "1 value" } else { &format!("{} values", l.unplaced) };
@@ -215,6 +275,6 @@ fn notes(run: &RunDir, lines: &[Line]) -> Vec<String> {
     if run.record.as_ref().is_none_or(|r| r.isolation.mode == "netns") {
         notes.push("kernel and all-in hold both ends, server and clients".to_owned());
     }
-    notes.push("server RSS is in total, the other two above their baselines".to_owned());
+    notes.push(published_kinds());
     notes
 }

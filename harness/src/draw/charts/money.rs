@@ -6,7 +6,7 @@ use crate::draw::canvas::{Canvas, Rect, Type};
 use crate::draw::figure::{BODY, Blank, Figure};
 use crate::draw::number;
 use crate::draw::palette::{self, Color};
-use crate::draw::panel::{AXIS_ROOM, Axis, LABEL_SIZE, Panel, fit};
+use crate::draw::panel::{AXIS_ROOM, Axis, LABEL_SIZE, Panel, SMALL_SIZE, fit};
 use crate::draw::published;
 use crate::draw::scale::Scale;
 use crate::rundir::RunDir;
@@ -54,7 +54,9 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     let mut notes = vec!["grey: published by others".to_owned()];
     let same_machine = run.record.as_ref().is_none_or(|r| r.isolation.mode == "netns");
     if price.is_none() {
-        notes.push("[host] price_per_month_usd in the experiment gives this run its bar".to_owned());
+        let text = "[host] price_per_month_usd = … in the experiment gives this run its bar";
+        let at = (plot.x0, plot.y1 - height * 0.4);
+        canvas.halo(text, at, Type::new(SMALL_SIZE, palette::MUTED));
     } else if same_machine {
         notes.push("this run's machine held the clients' end as well".to_owned());
     }

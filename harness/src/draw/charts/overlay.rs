@@ -120,7 +120,7 @@ fn users_over_time(runs: &[Named<'_>]) -> Result<Figure, Blank> {
     let (mut ends, mut smaller) = (Vec::new(), Vec::new());
     for (place, (named, points)) in all.iter().enumerate() {
         // The first lies below and is the widest: where runs go the same way, each shows as a rim.
-        let width = 3.0 + 4.0 * (all.len() - 1 - place) as f64;
+        let width = 3.0 + 6.0 * (all.len() - 1 - place) as f64;
         for (_, clients) in points {
             users::line(&mut canvas, &panel, clients.iter().map(|c| (c.seconds, c.live)), named.color, width);
         }
@@ -138,6 +138,11 @@ fn users_over_time(runs: &[Named<'_>]) -> Result<Figure, Blank> {
         smaller.extend(lasts.into_iter().map(|c| (named.color, c)));
     }
     panel.end_labels(&mut canvas, &ends, LABEL_SIZE);
+    for (_, clients) in &smaller {
+        if let Some((x, y)) = panel.at(clients.seconds, clients.live as f64) {
+            placer.take(Rect { x0: x - 60.0, y0: y - 6.0, x1: x, y1: y + 6.0 });
+        }
+    }
     for (color, clients) in smaller {
         let style = Type::new(SMALL_SIZE, palette::text(color));
         let text = number::short(clients.live as f64);
@@ -170,11 +175,11 @@ fn memory_against_clients(runs: &[Named<'_>]) -> Result<Figure, Blank> {
     panel.axes(&mut canvas, Some(&x), &Axis { title: "memory in use", format: &number::bytes });
     let mut ends = Vec::new();
     for (place, (named, lines)) in all.iter().enumerate() {
-        let width = 3.0 + 3.0 * (all.len() - 1 - place) as f64;
+        let width = 3.0 + 6.0 * (all.len() - 1 - place) as f64;
         for line in lines {
             let pixels: Vec<_> = line.medians.iter().filter_map(|(c, b)| panel.at(*c, *b)).collect();
             let dots = line.dots.iter().filter_map(|(c, b)| panel.at(*c, *b));
-            dots.for_each(|at| canvas.dot(at, 3.0 + width, named.color));
+            dots.for_each(|at| canvas.dot(at, 4.0 + width / 2.0, named.color));
             if let (Some(at), Some((c, b))) = (pixels.last(), line.medians.last()) {
                 let text = format!("{}: {} {} each", named.label(), line.name, number::bytes(b / c));
                 ends.push(EndLabel { text, at: *at, color: named.color, bold: true });
@@ -246,16 +251,18 @@ fn delivery(runs: &[Named<'_>]) -> Result<Figure, Blank> {
         if let (Some(ns), Some(at)) = (all_reached, beside) {
             let text =
                 format!("{}: {} in {}", named.label(), number::short(*clients as f64), number::duration(ns));
-            labels.push((text, at, named.color));
+            labels.push((text, at, ns, named.color));
         }
     }
-    for (text, (x, y), color) in labels {
+    // The fastest has free room on its left, the others on their right.
+    let fastest = labels.iter().map(|l| l.2).fold(f64::INFINITY, f64::min);
+    for (text, (x, y), ns, color) in labels {
         let style = Type::new(LABEL_SIZE, palette::text(color)).bold();
-        if x + 14.0 + style.width(&text) <= plot.x1 {
-            canvas.halo(text, (x + 14.0, y), style);
+        let (left, right) = (x - 40.0 - style.width(&text) >= plot.x0, x + 14.0 + style.width(&text) <= plot.x1);
+        if (ns <= fastest && left) || !right {
+            canvas.halo(text, (x - 34.0, y), style.anchor(Anchor::End));
         } else {
-            let left = range(shown.iter().map(|_| x)).map_or(x, |(least, _)| least);
-            canvas.halo(text, (left - 14.0, y), style.anchor(Anchor::End));
+            canvas.halo(text, (x + 14.0, y), style);
         }
     }
     notes.insert(0, match common {

@@ -46,10 +46,10 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     panel.axes(&mut canvas, Some(&x), &Axis { title: "clients", format: &number::short });
     for clients in groups.values() {
         // The wide line lies below: where all who tried are joined, it shows as a rim.
-        line(&mut canvas, &panel, clients.iter().map(|c| (c.seconds, c.attempted)), ATTEMPTED, 8.0);
+        line(&mut canvas, &panel, clients.iter().map(|c| (c.seconds, c.attempted)), ATTEMPTED, 11.0);
     }
     for clients in groups.values() {
-        line(&mut canvas, &panel, clients.iter().map(|c| (c.seconds, c.live)), JOINED, 2.5);
+        line(&mut canvas, &panel, clients.iter().map(|c| (c.seconds, c.live)), JOINED, 4.0);
     }
     let labels: Vec<EndLabel> = labels
         .into_iter()
