@@ -11,6 +11,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color as _, RGBColor, ShapeStyle, TextStyle};
 
 use super::font;
+use super::hover::Spots;
 use super::palette::Color;
 
 /// Width of every chart in logical pixels.
@@ -112,6 +113,7 @@ enum Op {
 #[derive(Clone, Debug, Default)]
 pub struct Canvas {
     ops: Vec<Op>,
+    spots: Spots,
 }
 
 impl Canvas {
@@ -162,9 +164,15 @@ impl Canvas {
         }
     }
 
+    /// What a browser shows when the pointer is near `at`, a value a line; not painted, and made only where no other is.
+    pub fn spot(&mut self, at: (f64, f64), text: impl FnOnce() -> String) {
+        self.spots.put(at, text);
+    }
+
     /// Everything of `other`, after what is here.
     pub fn append(&mut self, other: &Self) {
         self.ops.extend(other.ops.iter().cloned());
+        self.spots.extend(&other.spots);
     }
 
     /// The document: `title` and `description` for readers who do not see it, then everything in order.
@@ -181,7 +189,8 @@ impl Canvas {
             }
             area.present().context("drawing the chart")?;
         }
-        Ok(document(&drawn, title, description))
+        let document = document(&drawn, title, description);
+        Ok(document.replacen("</svg>", &(self.spots.group(UNITS) + "</svg>"), 1))
     }
 }
 
@@ -239,7 +248,7 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}') { '\u{FFFD}' } else { c }).collect()
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     printable(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

@@ -3,6 +3,7 @@
 //! - [`charts`][]: one file per chart, and their registry;
 //! - [`figure`][], [`panel`][], [`canvas`][]: frame, axes, primitives;
 //! - [`scale`][], [`thin`][], [`labels`][], [`number`][], [`palette`][]: what they compute with;
+//! - [`hover`][]: values that a browser shows under the pointer;
 //! - [`font`][], [`png`][]: the compiled-in font and the picture made with it;
 //! - [`published`][]: results of others, for scale.
 
@@ -10,6 +11,7 @@ pub mod canvas;
 pub mod charts;
 pub mod figure;
 pub mod font;
+pub mod hover;
 pub mod labels;
 pub mod number;
 pub mod palette;

@@ -132,6 +132,18 @@ fn curves(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>]) {
             let all = start.into_iter().chain(first).chain(broadcast.curve.iter().copied());
             let pixels: Vec<_> = all.filter_map(|(ns, share)| panel.at(ns, share)).collect();
             canvas.path_alpha(thin::per_pixel(pixels), color, 2.0, 0.8);
+            for (ns, share) in &broadcast.curve {
+                let Some(at) = panel.at(*ns, *share) else { continue };
+                let text = || {
+                    format!(
+                        "{} reached in {}\n{}",
+                        number::percent(*share),
+                        number::duration(*ns),
+                        which(broadcast.row)
+                    )
+                };
+                canvas.spot(at, text);
+            }
         }
     }
     top_labels(canvas, &panel, &points, broadcasts);
@@ -200,12 +212,23 @@ fn percentiles(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>]) 
                     canvas.dot(*at, (step * 0.3).clamp(2.5, 5.0), *color);
                 }
             }
+            for (slot, row) in group {
+                let Some((ns, at)) = of(row).and_then(|ns| Some((ns, panel.at(*slot, ns as f64)?))) else { continue };
+                canvas.spot(at, || format!("{name}: {}\n{}", number::duration(ns as f64), which(row)));
+            }
             canvas.path(thin::per_pixel(pixels), *color, 1.5);
         }
         ends.extend(last.map(|at| EndLabel { text: (*name).to_owned(), at, color: *color, bold: true }));
     }
     panel.end_labels(canvas, &ends, AXIS_SIZE);
     group_labels(canvas, run, broadcasts, &slots, &panel);
+}
+
+/// Which broadcast it is, in words.
+fn which(b: &BroadcastRow) -> String {
+    let room = b.room.map(|room| format!(", room {room}")).unwrap_or_default();
+    let expected = number::count(b.expected);
+    format!("broadcast {} to {expected} clients{room}\nrepetition {}", b.sequence + 1, b.repetition + 1)
 }
 
 /// Under the axis, the clients of each point; left out where it would touch the one before.

@@ -64,6 +64,16 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     for series in &total {
         area(&mut canvas, &panel, series);
     }
+    let named = lines.iter().flat_map(|(name, _, parts)| parts.iter().map(move |part| (*name, part)));
+    for (name, part) in named.chain(total.iter().map(|part| ("whole machine", part))) {
+        for (seconds, cores) in part {
+            let Some(at) = panel.at(*seconds, *cores) else { continue };
+            canvas.spot(at, || {
+                let [cores, seconds] = [*cores, *seconds].map(number::significant);
+                format!("{name}: {cores} cores busy\n{seconds} s after the run began")
+            });
+        }
+    }
     for (_, color, parts) in &lines {
         for part in parts {
             let pixels: Vec<_> = part.iter().filter_map(|(s, c)| panel.at(*s, *c)).collect();

@@ -7,7 +7,7 @@ use crate::draw::labels::{Placer, spread};
 use crate::draw::number;
 use crate::draw::palette::{self, Color};
 use crate::draw::panel::{Axis, LABEL_SIZE, Panel};
-use crate::draw::published;
+use crate::draw::published::{self, Published};
 use crate::draw::scale::{Scale, range};
 use crate::rundir::RunDir;
 use c2m_schema::rows::PointRow;
@@ -77,6 +77,14 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     let style = Type::new(15.0, palette::MUTED);
     for (reference, at, each) in at {
         canvas.fill(diamond(at), PUBLISHED, 1.0);
+        canvas.spot(at, || {
+            let all = number::bytes(each * reference.clients as f64);
+            let (clients, each) = (number::count(reference.clients), number::bytes(each));
+            let Published { system, year, memory_kind, source, .. } = reference;
+            format!(
+                "{system} {year}, as published\n{all} ({memory_kind}), {each} per client\n{clients} clients\n{source}"
+            )
+        });
         let kind = if reference.memory_kind == "rss" { "RSS" } else { &reference.memory_kind };
         let text = format!("{} {} · {} {kind}", reference.system, reference.year, number::bytes(each));
         if let Some(room) = placer.place(at, style.width(&text), 17.0, 11.0) {
@@ -154,6 +162,10 @@ fn draw_line(canvas: &mut Canvas, panel: &Panel, placer: &mut Placer, line: &Lin
     for (clients, bytes) in &line.dots {
         if let Some(at) = panel.at(*clients, *bytes) {
             canvas.dot(at, 5.0, line.color);
+            canvas.spot(at, || {
+                let [all, each] = [*bytes, bytes / clients].map(number::bytes);
+                format!("{}: {all}\n{each} per client\n{} clients held", line.name, number::count(*clients as u64))
+            });
             placer.take(Rect { x0: at.0 - 5.0, y0: at.1 - 5.0, x1: at.0 + 5.0, y1: at.1 + 5.0 });
         }
     }

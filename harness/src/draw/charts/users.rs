@@ -50,6 +50,17 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     for clients in groups.values() {
         line(&mut canvas, &panel, clients.iter().map(|c| (c.seconds, c.live)), JOINED, 2.5);
     }
+    for (key, clients) in &groups {
+        let target = run.point(key.0, key.1).map_or(0, |p| p.clients_target);
+        for c in clients {
+            let Some(at) = panel.at(c.seconds, c.live as f64) else { continue };
+            canvas.spot(at, || {
+                let [target, live, attempted] = [target, c.live, c.attempted].map(number::count);
+                let since = number::significant(c.seconds);
+                format!("{live} joined\n{attempted} attempted, of {target}\n{since} s after the first arrival")
+            });
+        }
+    }
     let labels: Vec<EndLabel> = labels
         .into_iter()
         .filter_map(|(text, (x, y), color)| Some(EndLabel { text, at: panel.at(x, y)?, color, bold: color == JOINED }))
