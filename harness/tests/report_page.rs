@@ -73,12 +73,16 @@ fn everything_from_outside_is_escaped() {
     record.argv = vec![text()];
     draw_support::write_record(dir.path(), &record);
     let mut points: Vec<PointRow> = table::read(dir.path()).unwrap();
-    points.iter_mut().for_each(|p| (p.reason, p.variant, p.experiment) = (text(), text(), text()));
+    for p in &mut points {
+        (p.reason, p.variant, p.experiment) = (text(), text(), text());
+    }
     draw_support::put(dir.path(), &points);
     let mut errors: Vec<ErrorRow> = table::read(dir.path()).unwrap();
-    errors.iter_mut().for_each(|e| (e.kind, e.side) = (text(), text()));
+    for e in &mut errors {
+        (e.kind, e.side) = (text(), text());
+    }
     draw_support::put(dir.path(), &errors);
-    let plain = HOSTILE.replace('\u{1}', "").replace('\'', "");
+    let plain = HOSTILE.replace(['\u{1}', '\''], "");
     let definition = format!("# {plain}\nquestion = '{plain}'\n");
     std::fs::write(dir.path().join("experiment.toml"), definition).unwrap();
     let html = std::fs::read_to_string(report::write(dir.path()).unwrap()).unwrap();

@@ -121,7 +121,7 @@ fn index(found: &Found) -> Markup {
         }
         @for experiment in experiments {
             @let of: Vec<&Entry> = found.runs.iter().filter(|e| e.run.experiment() == experiment).collect();
-            section { h2 { (experiment) }
+            section id=(experiment) { h2 { (experiment) }
                 @if let Some(question) = of.iter().find_map(|e| page::question(&e.run)) { p { (question) } }
                 (table(&of))
             }

@@ -27,7 +27,7 @@ pub(super) fn counted(n: u64, word: &str) -> String {
 pub(super) fn sentences(run: &RunDir) -> Vec<String> {
     let experiment = definition(run);
     let e = experiment.as_ref();
-    [Some(stage(run)), clients(run, e), e.and_then(broadcasts), extent(run, e)].into_iter().flatten().collect()
+    [Some(stage(run)), clients(run, e), e.map(broadcasts), Some(extent(run, e))].into_iter().flatten().collect()
 }
 
 /// The programs and the machine.
@@ -81,9 +81,9 @@ fn searches_arrival(e: Option<&Experiment>) -> bool {
 }
 
 /// What was sent.
-fn broadcasts(e: &Experiment) -> Option<String> {
+fn broadcasts(e: &Experiment) -> String {
     if e.broadcast.count == 0 {
-        return Some("They were held, and nothing was sent.".to_owned());
+        return "They were held, and nothing was sent.".to_owned();
     }
     let sizes: Vec<String> = e.broadcast.payload_bytes.0.iter().map(|bytes| number::count(*bytes)).collect();
     let whom = if e.clients.rooms.is_some() { "everyone in the room of its sender" } else { "all of them" };
@@ -95,11 +95,11 @@ fn broadcasts(e: &Experiment) -> Option<String> {
         1 => format!("a message of {} bytes was", sizes.join(" or ")),
         n => format!("{n} messages of {} bytes each were", sizes.join(" or ")),
     };
-    Some(format!("Then {messages} sent to {whom}{interval}, and every client kept account of what it got."))
+    format!("Then {messages} sent to {whom}{interval}, and every client kept account of what it got.")
 }
 
 /// How often, how long.
-fn extent(run: &RunDir, e: Option<&Experiment>) -> Option<String> {
+fn extent(run: &RunDir, e: Option<&Experiment>) -> String {
     let measured = run.points.iter().filter(|p| p.status != Status::Skipped).count() as u64;
     let lasted_ns = run.points.iter().filter_map(|p| p.ended_ns).max();
     let repeated = e.map(|e| &e.measure).filter(|m| m.repetitions > 1).map(|m| {
@@ -108,7 +108,7 @@ fn extent(run: &RunDir, e: Option<&Experiment>) -> Option<String> {
     });
     let time = lasted_ns.map(|ns| format!(", in {}", minutes(ns)));
     let measured = counted(measured, "measurement");
-    Some(format!("There were {measured}{}{}.", repeated.unwrap_or_default(), time.unwrap_or_default()))
+    format!("There were {measured}{}{}.", repeated.unwrap_or_default(), time.unwrap_or_default())
 }
 
 fn minutes(ns: u64) -> String {
