@@ -3,6 +3,7 @@
 use c2m_schema::rows::{FloorRow, PointRow, Status};
 
 use super::floor;
+use super::what::counted;
 use crate::draw::number;
 use crate::rundir::{RunDir, status_name};
 use crate::search::explained;
@@ -60,7 +61,11 @@ pub(super) fn verdict(run: &RunDir) -> (String, Tone) {
     }
     let ok = of(Status::Ok);
     if ok == total {
-        let all = if total == 1 { "The measurement".to_owned() } else { format!("All {total} measurements") };
+        let all = match total {
+            1 => "The measurement".to_owned(),
+            2 => "Both measurements".to_owned(),
+            _ => format!("All {total} measurements"),
+        };
         return (format!("{all} met what the experiment expects."), Tone::Good);
     }
     let rest = [Status::Failed, Status::Partial, Status::Interrupted, Status::Skipped];
@@ -141,7 +146,7 @@ fn delivered(p: &PointRow) -> Option<Fact> {
     .into_iter()
     .flatten()
     .collect();
-    let broadcasts = p.broadcasts.map(|n| format!(" in {n} broadcasts")).unwrap_or_default();
+    let broadcasts = p.broadcasts.map(|n| format!(" in {}", counted(n, "broadcast"))).unwrap_or_default();
     let (faults, tone) = if faults.is_empty() {
         ("none missing, duplicate or out of order".to_owned(), Tone::Good)
     } else {

@@ -45,9 +45,17 @@ pub fn write(dir: &Path) -> anyhow::Result<PathBuf> {
 fn write_all(dir: &Path) -> anyhow::Result<(PathBuf, bool)> {
     let run = RunDir::load(dir)?;
     let drawings = draw::all(&run)?;
-    draw::save(&drawings, &dir.join(draw::PLOTS_DIR))?;
     let path = dir.join(FILE);
-    std::fs::write(&path, render(&run, &drawings)).with_context(|| format!("writing {}", path.display()))?;
+    let put = || {
+        draw::save(&drawings, &dir.join(draw::PLOTS_DIR))?;
+        std::fs::write(&path, render(&run, &drawings)).with_context(|| format!("writing {}", path.display()))
+    };
+    put().with_context(|| {
+        format!(
+            "{}: no charts and report (they go beside the tables: copy the directory to where you may write)",
+            dir.display()
+        )
+    })?;
     let unreadable = draw::warn_unreadable(&run, &drawings);
     Ok((path, unreadable))
 }

@@ -112,7 +112,9 @@ fn verdict(run: &RunDir, floor: &[FloorRow]) -> Markup {
             @if !expected.is_empty() { p.of { "It expects: " (expected.join(", ")) "." } }
             @if let Some(point) = largest {
                 p.of {
-                    "At the largest step, " b { (number::count(point.clients_target)) " clients" }
+                    @if run.record.as_ref().is_some_and(|r| r.search.is_some()) { "At the value that was found, " }
+                    @else { "At the largest step, " }
+                    b { (number::count(point.clients_target)) " clients" }
                     @if !point.variant.is_empty() { " (" (point.variant) ")" }
                     ", repetition " (point.repetition + 1) ":"
                 }

@@ -73,7 +73,12 @@ fn clients(run: &RunDir, e: Option<&Experiment>) -> Option<String> {
         let [only] = schedule[..] else { return None };
         Some(format!(", {} a second,", number::count(only.rate_per_s as u64)))
     });
-    Some(format!("{how_many} each opened a WebSocket{} and joined {topic}.", rate.unwrap_or_default()))
+    let slow = match e.map(|e| (&e.clients.slow, e.clients.reconnect)) {
+        Some((Some(_), _)) => " Some of them then read slowly or not at all, and are in no account of deliveries.",
+        Some((None, true)) => " Those that lost their connection came back.",
+        _ => "",
+    };
+    Some(format!("{how_many} each opened a WebSocket{} and joined {topic}.{slow}", rate.unwrap_or_default()))
 }
 
 fn searches_arrival(e: Option<&Experiment>) -> bool {
