@@ -7,7 +7,7 @@ C2M     := target/release/c2m
 export FUZZ_SECONDS ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help build experiment smoke test check fmt clippy bench plots report compare conformance faults sensitivity fuzz-smoke
+.PHONY: help build experiment smoke test check fmt clippy bench plots report index compare conformance faults sensitivity fuzz-smoke
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ plots: build ## Draw the charts of RUN again
 
 report: build ## Write the report of RUN again
 	$(C2M) report $(RUN)
+
+index: build ## List every run below $(RESULTS) on one page, with links to the reports
+	$(C2M) report --index $(RESULTS)
 
 compare: build ## Compare run directories: make compare A=dir B=dir
 	$(C2M) compare $(A) $(B)

@@ -30,7 +30,7 @@ pub enum RunDirError {
     NotARun {
         /// The directory.
         path: PathBuf,
-        /// A run directory inside it, the last by name.
+        /// A run directory inside it, the last by name; of a file the run directory that it is in.
         inside: Option<PathBuf>,
     },
     /// A table can't be read.
@@ -169,6 +169,10 @@ impl RunDir {
     /// Fails when it is not a run directory, or one of the files is malformed or of another major schema version.
     pub fn load(path: &Path) -> Result<Self, RunDirError> {
         if !path.is_dir() {
+            if path.exists() {
+                let inside = path.parent().filter(|p| p.join(PointRow::FILE).is_file()).map(Path::to_owned);
+                return Err(RunDirError::NotARun { path: path.to_owned(), inside });
+            }
             return Err(RunDirError::Absent(path.to_owned()));
         }
         if !path.join(PointRow::FILE).is_file() {

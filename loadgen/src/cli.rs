@@ -189,15 +189,16 @@ fn to_ms(seconds: f64) -> u64 {
 }
 
 fn parse_seconds(text: &str) -> Result<f64, String> {
-    let seconds = text.strip_suffix('s').unwrap_or(text).parse::<f64>().map_err(|error| error.to_string())?;
-    let is_sound = (0.0..=1e9).contains(&seconds);
-    is_sound.then_some(seconds).ok_or_else(|| "a number of seconds, 0 or more".to_owned())
+    let seconds = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
+    seconds
+        .filter(|seconds| (0.0..=1e9).contains(seconds))
+        .ok_or_else(|| "write seconds, 0 or more, e.g. 30".to_owned())
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {
-    let rate = text.strip_suffix("/s").unwrap_or(text).parse::<f64>().map_err(|error| error.to_string())?;
-    let is_sound = rate.is_finite() && rate > 0.0;
-    is_sound.then_some(rate).ok_or_else(|| "a rate above 0".to_owned())
+    let rate = text.strip_suffix("/s").unwrap_or(text).parse::<f64>().ok();
+    rate.filter(|rate| rate.is_finite() && *rate > 0.0)
+        .ok_or_else(|| "write arrivals per second, e.g. 2000 or 2000/s".to_owned())
 }
 
 fn parse_phase(text: &str) -> Result<ArrivalPhase, String> {

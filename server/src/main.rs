@@ -3,6 +3,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,9 +33,21 @@ struct Arguments {
     stdio: bool,
 }
 
-fn main() -> anyhow::Result<()> {
+/// Exit status of a server that could not start or end.
+const FAILED: u8 = 1;
+
+fn main() -> ExitCode {
     heap::keep_little();
-    let Arguments { mut config, stdio } = Arguments::parse();
+    match serve(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("c2m-server: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn serve(Arguments { mut config, stdio }: Arguments) -> anyhow::Result<()> {
     let port = if stdio { 0 } else { DEFAULT_PORT };
     config.listen.get_or_insert(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
 

@@ -12,6 +12,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color as _, RGBColor, ShapeStyle, TextStyle};
 
 use super::font;
+use super::hover::Spots;
 use super::palette::{self, Color, Mode, Rgb};
 
 /// Width of every chart in logical pixels.
@@ -115,6 +116,7 @@ enum Op {
 #[derive(Clone, Debug, Default)]
 pub struct Canvas {
     ops: Vec<Op>,
+    spots: Spots,
 }
 
 impl Canvas {
@@ -179,9 +181,15 @@ impl Canvas {
         self.text(text, at, style);
     }
 
+    /// What a browser shows when the pointer is near `at`, a value a line; not painted, and made only where no other is.
+    pub fn spot(&mut self, at: (f64, f64), text: impl FnOnce() -> String) {
+        self.spots.put(at, text);
+    }
+
     /// Everything of `other`, after what is here.
     pub fn append(&mut self, other: &Self) {
         self.ops.extend(other.ops.iter().cloned());
+        self.spots.extend(&other.spots);
     }
 
     /// Every colour that is used, once each.
@@ -208,7 +216,8 @@ impl Canvas {
             }
             area.present().context("drawing the chart")?;
         }
-        Ok(document(&drawn, title, description))
+        let document = document(&drawn, title, description);
+        Ok(document.replacen("</svg>", &(self.spots.group(UNITS) + "</svg>"), 1))
     }
 }
 
@@ -267,7 +276,7 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}') { '\u{FFFD}' } else { c }).collect()
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     printable(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

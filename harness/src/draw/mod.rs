@@ -3,6 +3,7 @@
 //! - [`charts`][]: one file per chart, and their registry;
 //! - [`figure`][], [`panel`][], [`canvas`][]: frame, axes, primitives;
 //! - [`scale`][], [`thin`][], [`labels`][], [`number`][], [`palette`][]: what they compute with;
+//! - [`hover`][]: values that a browser shows under the pointer;
 //! - [`font`][], [`png`][]: the compiled-in font and the picture made with it;
 //! - [`published`][]: results of others, for scale;
 //! - [`overlay`][]: several runs in the same charts.
@@ -11,6 +12,7 @@ pub mod canvas;
 pub mod charts;
 pub mod figure;
 pub mod font;
+pub mod hover;
 pub mod labels;
 pub mod number;
 pub mod overlay;

@@ -102,6 +102,11 @@ fn latencies(canvas: &mut Canvas, run: &RunDir) {
         let medians = dots.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()).filter_map(middle);
         let pixels: Vec<_> = medians.filter_map(|(x, y)| panel.at(x, y)).collect();
         dots.iter().filter_map(|(x, y)| panel.at(*x, *y)).for_each(|at| canvas.dot(at, 4.0, *color));
+        for (clients, ns) in &dots {
+            let Some(at) = panel.at(*clients, *ns) else { continue };
+            let of = || format!("{name}: {}\n{} clients", number::duration(*ns), number::count(*clients as u64));
+            canvas.spot(at, of);
+        }
         ends.extend(pixels.last().map(|at| EndLabel { text: (*name).to_owned(), at: *at, color: *color, bold: true }));
         canvas.path(pixels, *color, 2.0);
     }
@@ -126,6 +131,13 @@ fn rate_lines(canvas: &mut Canvas, rates: &[(u64, Rates)]) {
         let pixels: Vec<_> = rates.iter().filter_map(|(n, r)| panel.at(*n, *r)).collect();
         if let [only] = pixels[..] {
             canvas.dot(only, 4.0, color);
+        }
+        for (held, rate) in rates {
+            let Some(at) = panel.at(*held, *rate) else { continue };
+            canvas.spot(at, || {
+                let [held, rate, target] = [*held as u64, *rate as u64, *target].map(number::count);
+                format!("{rate} joins per second\nwith {held} of {target} clients held")
+            });
         }
         if let Some(at) = pixels.last().filter(|_| !named.contains(target)) {
             named.push(*target);

@@ -11,7 +11,7 @@ use crate::draw::figure::{BODY, Blank, Figure};
 use crate::draw::labels::spread;
 use crate::draw::number;
 use crate::draw::palette::{self, Color};
-use crate::draw::panel::{AXIS_ROOM, AXIS_SIZE, Axis, EndLabel, Panel};
+use crate::draw::panel::{AXIS_ROOM, AXIS_SIZE, Axis, EndLabel, Panel, fit};
 use crate::draw::scale::{Kind, Scale, range};
 use crate::draw::thin;
 use crate::rundir::RunDir;
@@ -20,6 +20,9 @@ use crate::rundir::RunDir;
 pub(super) const TITLE: &str = "A message to everyone";
 
 const UNITS: &str = "seconds from when the message was due, so a late publisher counts, to each client that got it";
+
+/// Widest name of a point: a variant may be of any length.
+const NAME_WIDTH: f64 = 220.0;
 
 /// A percentile: name, colour, nanoseconds out of a row.
 type Percentile = (&'static str, Color, fn(&BroadcastRow) -> Option<u64>);
@@ -108,7 +111,8 @@ fn points(run: &RunDir, broadcasts: &[Broadcast<'_>]) -> Vec<(u32, String)> {
     let variant = |point: u32| run.points.iter().find(|p| p.point == point).map_or("", |p| p.variant.as_str());
     out.into_iter()
         .map(|(point, clients)| {
-            (point, format!("{} {}", number::short(clients as f64), variant(point)).trim().to_owned())
+            let name = format!("{} {}", number::short(clients as f64), variant(point));
+            (point, fit(name.trim(), Type::new(AXIS_SIZE, palette::INK).bold(), NAME_WIDTH))
         })
         .collect()
 }
@@ -138,6 +142,18 @@ fn curves(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>]) {
             let all = start.into_iter().chain(first).chain(broadcast.curve.iter().copied());
             let pixels: Vec<_> = all.filter_map(|(ns, share)| panel.at(ns, share)).collect();
             canvas.path_alpha(thin::per_pixel(pixels), color, 2.0, 0.8);
+            for (ns, share) in &broadcast.curve {
+                let Some(at) = panel.at(*ns, *share) else { continue };
+                let text = || {
+                    format!(
+                        "{} reached in {}\n{}",
+                        number::percent(*share),
+                        number::duration(*ns),
+                        which(broadcast.row)
+                    )
+                };
+                canvas.spot(at, text);
+            }
         }
     }
     top_labels(canvas, &panel, &points, broadcasts);
@@ -206,12 +222,23 @@ fn percentiles(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>]) 
                     canvas.dot(*at, (step * 0.3).clamp(2.5, 5.0), *color);
                 }
             }
+            for (slot, row) in group {
+                let Some((ns, at)) = of(row).and_then(|ns| Some((ns, panel.at(*slot, ns as f64)?))) else { continue };
+                canvas.spot(at, || format!("{name}: {}\n{}", number::duration(ns as f64), which(row)));
+            }
             canvas.path(thin::per_pixel(pixels), *color, 1.5);
         }
         ends.extend(last.map(|at| EndLabel { text: (*name).to_owned(), at, color: *color, bold: true }));
     }
     panel.end_labels(canvas, &ends, AXIS_SIZE);
     group_labels(canvas, run, broadcasts, &slots, &panel);
+}
+
+/// Which broadcast it is, in words.
+fn which(b: &BroadcastRow) -> String {
+    let room = b.room.map(|room| format!(", room {room}")).unwrap_or_default();
+    let expected = number::count(b.expected);
+    format!("broadcast {} to {expected} clients{room}\nrepetition {}", b.sequence + 1, b.repetition + 1)
 }
 
 /// Under the axis, the clients of each point. Where not all fit, every second or third is left out, never the last.

@@ -106,6 +106,13 @@ fn place(index: usize, of: usize) -> Rect {
 /// Area and line of a strip, its name and most above; `peak` is the most of all strips.
 fn draw_strip(canvas: &mut Canvas, panel: &Panel, strip: &Strip, peak: f64) {
     for part in &strip.parts {
+        for (seconds, cores) in part {
+            let Some(at) = panel.at(*seconds, *cores) else { continue };
+            canvas.spot(at, || {
+                let [cores, seconds] = [*cores, *seconds].map(number::significant);
+                format!("{}: {cores} cores busy\n{seconds} s after the run began", strip.name)
+            });
+        }
         let pixels: Vec<_> = part.iter().filter_map(|(s, c)| panel.at(*s, *c)).collect();
         if let [only] = pixels[..] {
             canvas.dot(only, 3.0, strip.color);

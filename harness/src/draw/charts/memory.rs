@@ -7,7 +7,7 @@ use crate::draw::labels::{Placer, spread};
 use crate::draw::number;
 use crate::draw::palette::{self, Color};
 use crate::draw::panel::{AXIS_ROOM, Axis, LABEL_SIZE, Panel, SMALL_SIZE};
-use crate::draw::published;
+use crate::draw::published::{self, Published};
 use crate::draw::scale::{Scale, range};
 use crate::rundir::RunDir;
 use c2m_schema::rows::PointRow;
@@ -75,6 +75,17 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
             Some((panel.at(*c, *b)?, format!("{} {}: {}", p.system, p.year, number::bytes(b / c))))
         })
         .collect();
+    for (reference, (clients, bytes)) in &references {
+        let Some(at) = panel.at(*clients, *bytes) else { continue };
+        canvas.spot(at, || {
+            let [all, each] = [*bytes, bytes / clients].map(number::bytes);
+            let clients = number::count(reference.clients);
+            let Published { system, year, memory_kind, source, .. } = reference;
+            format!(
+                "{system} {year}, as published\n{all} ({memory_kind}), {each} per client\n{clients} clients\n{source}"
+            )
+        });
+    }
     for ((x, y), _) in &at {
         placer.take(Rect { x0: x - 6.0, y0: y - 6.0, x1: x + 6.0, y1: y + 6.0 });
     }
@@ -152,6 +163,10 @@ fn draw_line(canvas: &mut Canvas, panel: &Panel, placer: &mut Placer, line: &Lin
     for (clients, bytes) in &line.dots {
         if let Some(at) = panel.at(*clients, *bytes) {
             canvas.dot(at, 5.0, line.color);
+            canvas.spot(at, || {
+                let [all, each] = [*bytes, bytes / clients].map(number::bytes);
+                format!("{}: {all}\n{each} per client\n{} clients held", line.name, number::count(*clients as u64))
+            });
             placer.take(Rect { x0: at.0 - 5.0, y0: at.1 - 5.0, x1: at.0 + 5.0, y1: at.1 + 5.0 });
         }
     }

@@ -97,6 +97,7 @@ fn draw_bar(canvas: &mut Canvas, panel: &Panel, bar: &Bar, top: f64, height: f64
     let Some(per_usd) = bar.per_usd else { return };
     let end = panel.x.pixel(per_usd).clamp(left, panel.plot.x1).max(left + 2.0);
     canvas.rect(Rect { x0: left, y0, x1: end, y1 }, bar.color, 1.0);
+    canvas.spot((end, f64::midpoint(y0, y1)), || format!("{per_usd:.1} clients per dollar and month\n{}", bar.name));
     let style = Type::new(30.0, palette::text(bar.color)).bold();
     canvas.halo(number::significant(per_usd), (end + 12.0, f64::midpoint(y0, y1)), style);
 }

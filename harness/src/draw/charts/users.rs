@@ -10,7 +10,7 @@ use crate::draw::canvas::{Canvas, Rect, Type};
 use crate::draw::figure::{BODY, Blank, Figure};
 use crate::draw::number;
 use crate::draw::palette::{self, Color};
-use crate::draw::panel::{AXIS_ROOM, Axis, EndLabel, LABEL_SIZE, Panel};
+use crate::draw::panel::{AXIS_ROOM, Axis, EndLabel, LABEL_SIZE, Panel, fit};
 use crate::draw::scale::Scale;
 use crate::draw::thin;
 use crate::rundir::{RunDir, status_name};
@@ -19,6 +19,9 @@ use crate::rundir::{RunDir, status_name};
 pub(super) const TITLE: &str = "Simultaneous users";
 
 const UNITS: &str = "clients that tried to connect and clients joined to the room, over seconds";
+
+/// Widest label: a variant's name may be of any length.
+const LABEL_WIDTH: f64 = 420.0;
 
 const ATTEMPTED: Color = palette::ORANGE;
 const JOINED: Color = palette::BLUE;
@@ -36,8 +39,9 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
         return Err(Blank::Empty("samples.csv has no client counts of an agent".to_owned()));
     };
     let seconds = all().map(|c| c.seconds).fold(0.0, f64::max);
-    let labels = labels(run, &groups);
     let style = Type::new(LABEL_SIZE, JOINED).bold();
+    let mut labels = labels(run, &groups);
+    labels.iter_mut().for_each(|l| l.0 = fit(&l.0, style, LABEL_WIDTH));
     let room = labels.iter().map(|l| style.width(&l.0)).fold(0.0, f64::max) + 24.0;
     let plot = Rect { x0: 104.0, y0: BODY.y0 + 40.0, x1: BODY.x1 - room, y1: BODY.y1 - AXIS_ROOM };
     let panel = Panel::new(plot, Scale::linear_tight(0.0, seconds, 10), Scale::linear(0.0, peak as f64 * 1.03, 6));
@@ -50,6 +54,17 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     }
     for clients in groups.values() {
         line(&mut canvas, &panel, clients.iter().map(|c| (c.seconds, c.live)), JOINED, 4.0);
+    }
+    for (key, clients) in &groups {
+        let target = run.point(key.0, key.1).map_or(0, |p| p.clients_target);
+        for c in clients {
+            let Some(at) = panel.at(c.seconds, c.live as f64) else { continue };
+            canvas.spot(at, || {
+                let [target, live, attempted] = [target, c.live, c.attempted].map(number::count);
+                let since = number::significant(c.seconds);
+                format!("{live} joined\n{attempted} attempted, of {target}\n{since} s after the first arrival")
+            });
+        }
     }
     let labels: Vec<EndLabel> = labels
         .into_iter()
