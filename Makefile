@@ -7,7 +7,7 @@ C2M     := target/release/c2m
 export FUZZ_SECONDS ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help build experiment smoke test check fmt clippy bench plots report index compare conformance faults sensitivity fuzz-smoke
+.PHONY: help build experiment smoke test check fmt clippy bench plots report index pictures compare conformance faults sensitivity fuzz-smoke
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ report: build ## Write the report of RUN again
 
 index: build ## List every run below $(RESULTS) on one page, with links to the reports
 	$(C2M) report --index $(RESULTS)
+
+pictures: build ## Draw every picture of the documents again, from committed results
+	$(C2M) plot results/sweep/20261125T142106Z-adba7e145 --only users,htop,memory,broadcast --format png --out docs
+	# Other pictures of the documents, one command each, go here.
 
 compare: build ## Compare run directories: make compare A=dir B=dir
 	$(C2M) compare $(A) $(B)

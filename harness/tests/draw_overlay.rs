@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use c2m::draw::overlay;
 use c2m::rundir::RunDir;
 use draw_support::{Made, write_record};
-use drawn::{chart, drawn, made, small};
+use drawn::{chart, drawn, made, small, words};
 
 fn plot(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_c2m")).arg("plot").args(args).output().unwrap()
@@ -81,10 +81,10 @@ fn the_broadcast_is_that_of_the_largest_step_that_all_have() {
     let (a, b) = (made(&small()), made(&Made { counts: vec![1_000, 90_000], ..small() }));
     let load = |dir: &tempfile::TempDir| RunDir::load(dir.path()).unwrap();
     let svg = overlay::drawings(&[load(&a), load(&b)], &["broadcast"]).unwrap().remove(0).svg;
-    assert!(svg.contains("largest step that all have: 1,000 clients"));
+    assert!(words(&svg).contains("largest step that all have: 1,000 clients"));
     let c = made(&Made { counts: vec![90_000], ..small() });
     let svg = overlay::drawings(&[load(&a), load(&c)], &["broadcast"]).unwrap().remove(0).svg;
-    assert!(svg.contains("no step in common") && svg.contains(": 5k in ") && svg.contains(": 90k in "));
+    assert!(words(&svg).contains("no step in common") && svg.contains(": 5k in ") && svg.contains(": 90k in "));
 }
 
 #[test]
@@ -109,6 +109,6 @@ fn a_run_that_can_not_be_read_is_named_and_the_others_are_drawn() {
     let runs = [RunDir::load(a.path()).unwrap(), RunDir::load(b.path()).unwrap()];
     let users = chart(&overlay::drawings(&runs, &["users"]).unwrap(), "users");
     assert!(users.blank.is_none());
-    assert!(users.svg.contains("damaged: samples.csv, line 2"), "{}", users.svg);
+    assert!(words(&users.svg).contains("damaged: samples.csv, line 2"), "{}", users.svg);
     assert!(chart(&drawn(b.path()), "users").blank.is_some());
 }

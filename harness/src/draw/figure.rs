@@ -18,7 +18,7 @@ pub const BODY: Rect = Rect { x0: 16.0, y0: 106.0, x1: WIDTH - 16.0, y1: HEIGHT 
 /// Lines of text below a chart: units and notes, then the caption.
 const LINES: usize = 3;
 /// Height of such a line.
-const LINE: f64 = 25.0;
+const LINE: f64 = SMALL_SIZE * 1.25;
 
 /// A chart's content.
 #[derive(Clone, Debug, Default)]
@@ -128,22 +128,28 @@ pub fn compose(figure: &Figure, caption: &str) -> Canvas {
     let subtitle = Type::new(24.0, palette::MUTED);
     canvas.text(fit(&figure.subtitle, subtitle, WIDTH - 2.0 * MARGIN), (MARGIN, 78.0), subtitle);
     canvas.append(&figure.canvas);
-    let small = Type::new(SMALL_SIZE, palette::MUTED);
-    for (line, text) in below(figure, caption, small).iter().rev().enumerate() {
-        canvas.text(text, (MARGIN, HEIGHT - 20.0 - line as f64 * LINE), small);
+    let (lines, style) = below(figure, caption);
+    for (line, text) in lines.iter().rev().enumerate() {
+        canvas.text(text, (MARGIN, HEIGHT - 20.0 - line as f64 * style.size * 1.25), style);
     }
     canvas
 }
 
-/// The lines below a chart. The caption has what it needs; units and notes have the lines that are left.
-fn below(figure: &Figure, caption: &str, style: Type) -> Vec<String> {
-    let width = WIDTH - 2.0 * MARGIN;
-    let caption = wrap(caption, style, width, LINES - 1);
+/// The lines below a chart, units and notes before the caption, and how they are set: smaller where there is much to say.
+fn below(figure: &Figure, caption: &str) -> (Vec<String>, Type) {
     let units = Some(figure.units).filter(|u| !u.is_empty());
     let notes = units.into_iter().chain(figure.notes.iter().map(String::as_str)).collect::<Vec<_>>().join(" · ");
-    let mut lines = wrap(&notes, style, width, LINES - caption.len());
-    lines.extend(caption);
-    lines
+    let set = |style: Type, count: usize| {
+        let width = WIDTH - 2.0 * MARGIN;
+        // The caption has what it needs, the rest has the lines that are left.
+        let caption = wrap(caption, style, width, count - 1);
+        let mut lines = wrap(&notes, style, width, count - caption.len());
+        lines.extend(caption);
+        (lines, style)
+    };
+    let usual = set(Type::new(SMALL_SIZE, palette::MUTED), LINES);
+    let whole = usual.0.iter().all(|line| !line.ends_with('…'));
+    if whole { usual } else { set(Type::new(SMALL_SIZE * 0.8, palette::MUTED), LINES + 1) }
 }
 
 /// A chart that says why it has no content.

@@ -48,12 +48,8 @@ pub(super) fn write(
 pub fn drawings(runs: &[RunDir], only: &[&str]) -> anyhow::Result<Vec<Drawing>> {
     assert!(runs.len() <= COLORS.len(), "a colour for each run");
     let names = names(runs);
-    let named: Vec<Named<'_>> = runs
-        .iter()
-        .zip(names)
-        .zip(COLORS)
-        .map(|((run, name), color)| Named { run, name, color })
-        .collect();
+    let named: Vec<Named<'_>> =
+        runs.iter().zip(names).zip(COLORS).map(|((run, name), color)| Named { run, name, color }).collect();
     let caption = caption(&named);
     let kinds = OVERLAYS.iter().filter(|o| only.contains(&o.name));
     kinds
@@ -155,8 +151,7 @@ mod tests {
     fn run(experiment: &str, label: Option<&str>, git: &str) -> RunDir {
         let mut run = RunDir::of_points(PathBuf::from("/made/up"), Vec::<PointRow>::new());
         let label = label.map(str::to_owned);
-        run.record =
-            Some(RunRecord { experiment: experiment.into(), label, git: git.into(), ..RunRecord::default() });
+        run.record = Some(RunRecord { experiment: experiment.into(), label, git: git.into(), ..RunRecord::default() });
         run
     }
 

@@ -24,3 +24,9 @@ pub(crate) fn drawn(dir: &Path) -> Vec<Drawing> {
 pub(crate) fn chart(drawings: &[Drawing], name: &str) -> Drawing {
     drawings.iter().find(|d| d.name == name).unwrap().clone()
 }
+
+/// The words of an SVG, as a reader has them: lines that were broken are whole.
+pub(crate) fn words(svg: &str) -> String {
+    let texts = svg.split('<').filter_map(|element| element.split_once('>')).map(|(_, text)| text.trim());
+    texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ")
+}

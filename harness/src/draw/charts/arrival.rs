@@ -8,7 +8,7 @@ use crate::draw::canvas::{Anchor, Canvas, Rect, Type};
 use crate::draw::figure::{BODY, Blank, Figure};
 use crate::draw::number;
 use crate::draw::palette::{self, Color};
-use crate::draw::panel::{AXIS_ROOM, AXIS_SIZE, Axis, EndLabel, Panel};
+use crate::draw::panel::{AXIS_ROOM, AXIS_SIZE, Axis, EndLabel, Panel, fit};
 use crate::draw::scale::{Scale, range};
 use crate::draw::thin;
 use crate::rundir::RunDir;
@@ -51,7 +51,14 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     let mut canvas = Canvas::default();
     latencies(&mut canvas, run);
     rate_lines(&mut canvas, &rates);
-    Ok(Figure { title: TITLE.to_owned(), subtitle: subtitle(run), legend: Vec::new(), units: UNITS, notes: Vec::new(), canvas })
+    Ok(Figure {
+        title: TITLE.to_owned(),
+        subtitle: subtitle(run),
+        legend: Vec::new(),
+        units: UNITS,
+        notes: Vec::new(),
+        canvas,
+    })
 }
 
 /// Joins per second between samples, over at least a second, while clients still arrive.
@@ -148,8 +155,9 @@ fn rate_lines(canvas: &mut Canvas, rates: &[(u64, Rates)]) {
     panel.end_labels(canvas, &joined(ends), AXIS_SIZE);
 }
 
-/// Labels whose lines end at one height as one: the first and the last of them.
+/// Labels whose lines end at one height as one: the first and the last of them where it is all, else each.
 fn joined(mut ends: Vec<EndLabel>) -> Vec<EndLabel> {
+    let all = ends.len();
     ends.reverse();
     let mut groups: Vec<Vec<EndLabel>> = Vec::new();
     for end in ends {
@@ -161,12 +169,13 @@ fn joined(mut ends: Vec<EndLabel>) -> Vec<EndLabel> {
     groups
         .into_iter()
         .map(|mut group| {
-            let smallest = group.last().map(|l| l.text.clone()).filter(|_| group.len() > 1);
-            let mut largest = group.swap_remove(0);
-            if let Some(smallest) = smallest {
-                largest.text = format!("{smallest}–{}", largest.text);
-            }
-            largest
+            let texts: Vec<String> = group.iter().map(|l| l.text.clone()).collect();
+            let text = match (texts.first(), texts.last()) {
+                (Some(largest), Some(smallest)) if texts.len() == all && all > 2 => format!("{smallest}–{largest}"),
+                _ => texts.join(", "),
+            };
+            let text = fit(&text, Type::new(AXIS_SIZE, palette::INK).bold(), 136.0);
+            EndLabel { text, ..group.swap_remove(0) }
         })
         .collect()
 }

@@ -43,8 +43,7 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
         notes.push(Blank::from(e).reason().to_owned());
         Vec::new()
     });
-    let Some(Moments { peak, broadcast, server_counted }) =
-        moments::moments(run, &hosts, &cores, &broadcasts, samples)
+    let Some(Moments { peak, broadcast, server_counted }) = moments::moments(run, &hosts, &cores, &broadcasts, samples)
     else {
         return Err(Blank::Empty("samples.csv has no reading of the host".to_owned()));
     };
@@ -160,6 +159,15 @@ fn cores(canvas: &mut Canvas, area: Rect, cores: &[Core]) {
         let parts = [(core.user, USER), (core.system, KERNEL), (core.interrupt, INTERRUPT), (core.steal, STOLEN)];
         let gap = if columns == 1 { 0.0 } else { (width * 0.08).min(14.0) };
         let room = Rect { x0, y0: y - height / 2.0, x1: x0 + width - gap, y1: y + height / 2.0 };
+        canvas.spot((f64::midpoint(room.x0, room.x1), y), || {
+            let [user, system, interrupt, steal] =
+                [core.user, core.system, core.interrupt, core.steal].map(number::percent);
+            let number = core.number.saturating_add(1);
+            format!(
+                "core {number}: {} busy\nuser {user}, kernel {system}\ninterrupts {interrupt}, stolen {steal}",
+                number::percent(core.busy())
+            )
+        });
         if height < ROW_WITH_TEXT {
             solid(canvas, room, &parts);
             continue;
@@ -223,6 +231,9 @@ fn memory(canvas: &mut Canvas, (x0, x1, y): (f64, f64, f64), name: &str, used: O
     let (Some(used), Some(total)) = (used, total) else {
         return bar(canvas, room, SIZE, &[], "not measured");
     };
+    canvas.spot((f64::midpoint(room.x0, room.x1), y), || {
+        format!("{name}: {} of {} used", number::bytes(used as f64), number::bytes(total as f64))
+    });
     let share = if total == 0 { 0.0 } else { used as f64 / total as f64 };
     let text = format!("{}/{}MB", used / 1_000_000, total / 1_000_000);
     bar(canvas, room, SIZE, &[(share, palette::GREEN)], &text);

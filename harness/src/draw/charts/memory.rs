@@ -90,7 +90,7 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
         placer.take(Rect { x0: x - 6.0, y0: y - 6.0, x1: x + 6.0, y1: y + 6.0 });
     }
     label_ends(&mut canvas, &panel, &mut placer, &lines);
-    label_references(&mut canvas, &mut placer, at);
+    label_references(&mut canvas, &mut placer, &at);
     label_points(&mut canvas, &panel, &mut placer, &lines);
     label_iso_lines(&mut canvas, &mut placer, &isos);
     let legend = vec![("published by others", PUBLISHED)];
@@ -200,7 +200,8 @@ fn label_points(canvas: &mut Canvas, panel: &Panel, placer: &mut Placer, lines: 
         let style = Type::new(SMALL_SIZE, palette::text(line.color));
         for (clients, bytes) in line.medians.iter().rev().skip(1) {
             let text = number::bytes(bytes / clients);
-            let room = panel.at(*clients, *bytes).and_then(|at| placer.place(at, style.width(&text), SMALL_SIZE * 1.1, 12.0));
+            let room =
+                panel.at(*clients, *bytes).and_then(|at| placer.place(at, style.width(&text), SMALL_SIZE * 1.1, 12.0));
             if let Some(room) = room {
                 canvas.halo(text, (room.x0, f64::midpoint(room.y0, room.y1)), style);
             }
@@ -226,7 +227,7 @@ type Reference = ((f64, f64), String);
 
 /// Draws the published figures and names them. They lie close together, so that which is named first decides how near the
 /// others' names can be: of many orders the one is taken that leaves none out and keeps all near.
-fn label_references(canvas: &mut Canvas, placer: &mut Placer, references: Vec<Reference>) {
+fn label_references(canvas: &mut Canvas, placer: &mut Placer, references: &[Reference]) {
     let style = Type::new(SMALL_SIZE, palette::MUTED);
     let tries = (0..ORDERS).map(|order| {
         let mut placer = placer.clone();

@@ -166,7 +166,7 @@ fn peak<'a>(
     let quiet = |i: &&Interval| sent.iter().all(|row| overlap_ns(i, row) == 0);
     let settled = |i: &&Interval| nearest(hosts, i.end_ns).is_some_and(|h| h.phase == Phase::Settle);
     let all = || intervals.iter().filter(full);
-    let settled = all().filter(quiet).filter(settled).next_back();
+    let settled = all().filter(quiet).rfind(settled);
     settled.or_else(|| all().find(quiet)).or_else(|| all().next()).or(intervals.last())
 }
 
@@ -181,12 +181,10 @@ fn during<'a, 'b>(
     };
     let busy = |i: &Interval| i.cores.iter().map(Core::busy).sum::<f64>();
     let pairs = intervals.iter().flat_map(|i| sent.iter().enumerate().map(move |(n, row)| (i, *row, n)));
-    pairs
-        .filter(|(i, row, _)| overlap_ns(i, row) > 0)
-        .reduce(|best, next| {
-            let order = share(next.0, next.1).total_cmp(&share(best.0, best.1));
-            if order.then(busy(next.0).total_cmp(&busy(best.0))).is_gt() { next } else { best }
-        })
+    pairs.filter(|(i, row, _)| overlap_ns(i, row) > 0).reduce(|best, next| {
+        let order = share(next.0, next.1).total_cmp(&share(best.0, best.1));
+        if order.then(busy(next.0).total_cmp(&busy(best.0))).is_gt() { next } else { best }
+    })
 }
 
 /// What each core did between two readings.

@@ -28,9 +28,8 @@ struct Bar {
 pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     let mut bars: Vec<Bar> = published::all().iter().filter_map(of_others).collect();
     bars.sort_by(|a, b| a.per_usd.unwrap_or(0.0).total_cmp(&b.per_usd.unwrap_or(0.0)));
-    let best = run.points.iter().max_by_key(|p| held(p)).ok_or_else(|| {
-        Blank::Empty("points.csv has no row".to_owned())
-    })?;
+    let best =
+        run.points.iter().max_by_key(|p| held(p)).ok_or_else(|| Blank::Empty("points.csv has no row".to_owned()))?;
     let price = run.record.as_ref().and_then(|r| r.host.price_per_month_usd).filter(|p| p.is_finite() && *p > 0.0);
     let clients = held(best);
     let own = price.map(|price| clients as f64 / price);
@@ -73,13 +72,8 @@ fn held(point: &PointRow) -> u64 {
 
 fn of_others(p: &published::Published) -> Option<Bar> {
     let price = p.monthly_usd.filter(|usd| *usd > 0.0)?;
-    let name = format!(
-        "{} {}, published: {} clients for {} a month",
-        p.system,
-        p.year,
-        number::count(p.clients),
-        usd(price)
-    );
+    let name =
+        format!("{} {}, published: {} clients for {} a month", p.system, p.year, number::count(p.clients), usd(price));
     Some(Bar { name, per_usd: Some(p.clients as f64 / price), color: palette::FAINT })
 }
 

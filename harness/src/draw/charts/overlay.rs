@@ -82,12 +82,15 @@ fn of_points(run: &RunDir) -> Result<Vec<(Key, Vec<Clients>)>, Blank> {
     Ok(out.into_values().collect())
 }
 
+/// Runs with what was read of each.
+type Parts<'a, T> = Vec<(&'a Named<'a>, Vec<T>)>;
+
 /// Each run with what was read of it; notes for those with nothing. Unreadable as a whole when one of them can't be read
 /// and none has anything.
 fn gather<'a, T>(
     runs: &'a [Named<'a>],
     of: impl Fn(&RunDir) -> Result<Vec<T>, Blank>,
-) -> Result<(Vec<(&'a Named<'a>, Vec<T>)>, Vec<String>), Blank> {
+) -> Result<(Parts<'a, T>, Vec<String>), Blank> {
     let (mut out, mut notes) = (Vec::new(), Vec::new());
     let mut unreadable = None;
     for named in runs {
@@ -249,8 +252,7 @@ fn delivery(runs: &[Named<'_>]) -> Result<Figure, Blank> {
         let all_reached = series::median(sent.iter().filter_map(|s| s.curve.last().map(|p| p.0)).collect());
         let beside = range(sent.iter().filter_map(crossing)).and_then(|(_, last)| panel.at(last, height));
         if let (Some(ns), Some(at)) = (all_reached, beside) {
-            let text =
-                format!("{}: {} in {}", named.label(), number::short(*clients as f64), number::duration(ns));
+            let text = format!("{}: {} in {}", named.label(), number::short(*clients as f64), number::duration(ns));
             labels.push((text, at, ns, named.color));
         }
     }
@@ -265,11 +267,14 @@ fn delivery(runs: &[Named<'_>]) -> Result<Figure, Blank> {
             canvas.halo(text, (x + 14.0, y), style);
         }
     }
-    notes.insert(0, match common {
-        Some(clients) => format!("largest step that all have: {} clients", number::count(clients)),
-        None => "the runs have no step in common: each with its largest".to_owned(),
-    });
+    notes.insert(
+        0,
+        match common {
+            Some(clients) => format!("largest step that all have: {} clients", number::count(clients)),
+            None => "the runs have no step in common: each with its largest".to_owned(),
+        },
+    );
     let title = broadcast::TITLE.to_owned();
-    let units = "share of the clients joined, over seconds from when the message was due; times are medians";
+    let units = "share of the clients joined, over seconds since the message was due (median)";
     Ok(Figure { title, subtitle: subtitle(runs), legend: Vec::new(), units, notes, canvas })
 }

@@ -21,7 +21,7 @@ pub(super) const TITLE: &str = "Simultaneous users";
 const UNITS: &str = "clients that tried to connect and clients joined to the room, over seconds";
 
 /// Widest label: a variant's name may be of any length.
-const LABEL_WIDTH: f64 = 420.0;
+const LABEL_WIDTH: f64 = 520.0;
 
 const ATTEMPTED: Color = palette::ORANGE;
 const JOINED: Color = palette::BLUE;
@@ -41,7 +41,9 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     let seconds = all().map(|c| c.seconds).fold(0.0, f64::max);
     let style = Type::new(LABEL_SIZE, JOINED).bold();
     let mut labels = labels(run, &groups);
-    labels.iter_mut().for_each(|l| l.0 = fit(&l.0, style, LABEL_WIDTH));
+    for label in &mut labels {
+        label.0 = fit(&label.0, style, LABEL_WIDTH);
+    }
     let room = labels.iter().map(|l| style.width(&l.0)).fold(0.0, f64::max) + 24.0;
     let plot = Rect { x0: 104.0, y0: BODY.y0 + 40.0, x1: BODY.x1 - room, y1: BODY.y1 - AXIS_ROOM };
     let panel = Panel::new(plot, Scale::linear_tight(0.0, seconds, 10), Scale::linear(0.0, peak as f64 * 1.03, 6));
@@ -75,7 +77,13 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     Ok(Figure { title: TITLE.to_owned(), subtitle: subtitle(&groups), legend, units: UNITS, notes: notes(run), canvas })
 }
 
-pub(super) fn line(canvas: &mut Canvas, panel: &Panel, points: impl Iterator<Item = (f64, u64)>, color: Color, width: f64) {
+pub(super) fn line(
+    canvas: &mut Canvas,
+    panel: &Panel,
+    points: impl Iterator<Item = (f64, u64)>,
+    color: Color,
+    width: f64,
+) {
     for part in series::without_holes(points.map(|(s, n)| (s, n as f64)).collect()) {
         let pixels: Vec<_> = part.into_iter().filter_map(|(s, n)| panel.at(s, n)).collect();
         if let [only] = pixels[..] {
