@@ -46,9 +46,9 @@ report: build ## Write the report of RUN again
 index: build ## List every run below $(RESULTS) on one page, with links to the reports
 	$(C2M) report --index $(RESULTS)
 
+# One line for each source of pictures.
 pictures: build ## Draw every picture of the documents again, from committed results
 	$(C2M) plot results/sweep/20261125T142106Z-adba7e145 --only users,htop,memory,broadcast --format png --out docs
-	# Other pictures of the documents, one command each, go here.
 
 compare: build ## Compare run directories: make compare A=dir B=dir
 	$(C2M) compare $(A) $(B)
