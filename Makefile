@@ -7,7 +7,7 @@ C2M     := target/release/c2m
 export FUZZ_SECONDS ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help build experiment smoke test check fmt clippy bench plots report index pictures compare conformance faults sensitivity fuzz-smoke
+.PHONY: help build experiment smoke test check fmt clippy bench plots report index pictures compare man conformance faults sensitivity fuzz-smoke
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ pictures: build ## Draw every picture of the documents again, from committed res
 
 compare: build ## Compare run directories: make compare A=dir B=dir
 	$(C2M) compare $(A) $(B)
+
+man: ## Write man pages and shell completions into target/man and target/completions
+	cargo run --release --locked -p c2m-manual -- target
 
 conformance: build ## Clients and suites that others wrote, against server and load client; PART=name for one of them
 	conformance/run $(PART)

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use c2m_host::heap;
 use c2m_schema::control::ServerEvent;
+use c2m_server::Server;
+use c2m_server::cli::Arguments;
 use c2m_server::reclaim::Reclaim;
-use c2m_server::{Config, Server};
 use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -20,18 +21,6 @@ use signal_hook::iterator::Signals;
 const STATS_INTERVAL: Duration = Duration::from_secs(1);
 /// Port of a server started by hand.
 const DEFAULT_PORT: u16 = 4000;
-
-/// Reference channel server: Phoenix channels over WebSocket.
-#[derive(Parser)]
-#[command(name = "c2m-server", version)]
-struct Arguments {
-    #[command(flatten)]
-    config: Config,
-
-    /// Print statistics every second, and end when stdin ends
-    #[arg(long)]
-    stdio: bool,
-}
 
 /// Exit status of a server that could not start or end.
 const FAILED: u8 = 1;
