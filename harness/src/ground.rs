@@ -72,7 +72,8 @@ pub fn prepare(experiment: Experiment, proc_root: Option<&Path>) -> anyhow::Resu
     overlay(&mut inside, &in_force);
     // A setting of the whole machine that a namespace does not show.
     inside.tcp_mem_max_pages = inside.tcp_mem_max_pages.or(outside.tcp_mem_max_pages);
-    Ok(Ground { experiment, auto, have: inside, host: facts::collect(&root), isolation, notes })
+    let host = HostRecord { price_per_month_usd: experiment.host.price_per_month_usd, ..facts::collect(&root) };
+    Ok(Ground { experiment, auto, have: inside, host, isolation, notes })
 }
 
 fn settings() -> Vec<Setting> {

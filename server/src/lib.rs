@@ -1,7 +1,7 @@
 //! The reference channel server: Phoenix channels over WebSocket for very many clients, on few cores, without a buffer
 //! per idle client.
 //!
-//! - [`Server`] starts one; [`Running`] is the handle; [`Config`] says how.
+//! - [`Server`] starts one; [`Running`] is the handle; [`Config`] says how, [`cli`] for people.
 //!
 //! Inside, data plane and control plane are apart. Data plane: `shard` (a thread each: sockets, topics, fan-out), with
 //! `slab` (where it keeps clients), `broadcast` (what goes between shards), [`channel`] (what the rooms do), `manners` and `origin`.
@@ -11,6 +11,7 @@
 mod boot;
 mod broadcast;
 pub mod channel;
+pub mod cli;
 mod config;
 mod dashboard;
 mod handoff;

@@ -24,6 +24,7 @@ const CLIENTS_MAX: u64 = 100_000_000;
 /// Longest time that any key may ask for, in seconds.
 const SECONDS_MAX: f64 = 86_400.0;
 const RATE_PER_S_MAX: f64 = 10_000_000.0;
+const PRICE_MAX: f64 = 10_000_000.0;
 const PAYLOAD_BYTES_MAX: u64 = 60 * 1024;
 
 /// The first value that is out of range, if any.
@@ -41,6 +42,9 @@ pub fn check(e: &Experiment) -> Result<(), OutOfRange> {
     agents(e)?;
     if let Some(floor) = e.floor {
         within("floor.broadcasts", f64::from(floor.broadcasts), 0.0, 1_000.0)?;
+    }
+    if let Some(price) = e.host.price_per_month_usd {
+        within("host.price_per_month_usd", price, 0.01, PRICE_MAX)?;
     }
     within("measure.repetitions", f64::from(e.measure.repetitions), 1.0, 1_000.0)?;
     within("measure.settle_s", e.measure.settle_s, 0.0, SECONDS_MAX)?;

@@ -28,6 +28,9 @@ pub struct Experiment {
     /// Where the processes of the run live.
     #[serde(default)]
     pub isolate: Isolate,
+    /// What can't be read off the machine.
+    #[serde(default, skip_serializing_if = "Host::is_empty")]
+    pub host: Host,
     /// The server under test.
     #[serde(default)]
     pub server: Server,
@@ -74,6 +77,21 @@ impl Isolate {
             Self::Netns => "netns",
             Self::Host => "host",
         }
+    }
+}
+
+/// `[host]`: what can't be read off the machine that runs the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Host {
+    /// What it costs, US dollars a month; left out: unknown, and the money chart has no bar for the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price_per_month_usd: Option<f64>,
+}
+
+impl Host {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -56,6 +56,11 @@ impl Binaries {
                 dir.display(),
                 Self::ENV
             );
+            anyhow::ensure!(
+                rustix::fs::access(&path, rustix::fs::Access::EXEC_OK).is_ok(),
+                "{} can't be executed: build it again, or `chmod +x` it; a file system mounted with noexec holds no programs",
+                path.display()
+            );
             path.canonicalize().with_context(|| format!("path of {name}"))
         };
         Ok(Self { server: program("c2m-server")?, loadgen: program("c2m-loadgen")? })
