@@ -146,5 +146,10 @@ mod tests {
         let all = server.iter().map(|k| ("server", k)).chain(agent.iter().map(|k| ("agent-0", k)));
         let without: Vec<_> = all.filter(|(side, k)| kind(side, k).is_empty()).collect();
         assert!(without.is_empty(), "{without:?}");
+        let document = include_str!("../../../FORMAT.md");
+        let all = server.iter().map(|k| ("server", k)).chain(agent.iter().map(|k| ("agent-0", k)));
+        for line in all.map(|(side, k)| format!("\n- `{k}`: {}\n", kind(side, k))) {
+            assert!(document.contains(&line), "FORMAT.md lacks {line}");
+        }
     }
 }
