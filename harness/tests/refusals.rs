@@ -89,7 +89,7 @@ fn a_machine_that_is_too_small_is_told_what_is_short_and_how_many_clients_fit() 
     let dir = tempfile::tempdir().unwrap();
     let bin = programs(dir.path());
     let message = refused(dir.path(), &["run", SMOKE, "--bin-dir", &bin, "--set", "clients.counts=[100000000]"]);
-    says(&message, &["NO   memory", "8 600 B per client", "a larger memory limit of the control group"]);
+    says(&message, &["NO   memory", "4 300 B per end of a connection", "a larger memory limit of the control group"]);
     says(
         &message,
         &["the only point does not fit this machine: raise what is short, or hold at most ", "--set 'clients.counts=["],

@@ -3,7 +3,9 @@
 
 mod facts;
 mod floor;
+mod hosts;
 mod index;
+mod latency;
 mod page;
 mod tables;
 mod what;

@@ -6,7 +6,7 @@ use c2m_schema::rows::FloorRow;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
-use super::{facts, floor, tables, what, words};
+use super::{facts, floor, hosts, latency, tables, what, words};
 use crate::draw::{Drawing, figure, font, number};
 use crate::rundir::RunDir;
 
@@ -25,6 +25,7 @@ pub(super) fn page(run: &RunDir, drawings: &[Drawing]) -> Markup {
         ("sweep", "Sweep", tables::sweep(run)),
         ("floor", "Against bare sockets", floor::section(run, &floor)),
         ("charts", "Charts", charts(drawings)),
+        ("latency", "Latencies", latency::table(run)),
         ("broadcasts", "Broadcasts", tables::broadcasts(run)),
         ("errors", "Errors by kind", tables::errors(run)),
         ("settings", "Settings", settings(run)),
@@ -161,6 +162,7 @@ fn machine(run: &RunDir) -> Markup {
     ];
     html! {
         dl { @for (name, value) in &rows { div { dt { (name) } dd { (value) } } } }
+        (hosts::table(run))
         (programs(run))
         (sysctls("Kernel settings in force", &host.sysctls))
         (sysctls("Settings made for this run alone", &record.isolation.sysctls))
@@ -175,6 +177,10 @@ fn programs(run: &RunDir) -> Markup {
         FileTables::Private => "a table of descriptors each",
     };
     let server = role.server.as_ref().map(|s| {
+        // Another server than c2m-server does not say how it is made.
+        if s.shards == 0 {
+            return "another server, process tree ".to_owned() + &s.pid.to_string();
+        }
         let threads = what::counted(s.shards.into(), "thread");
         format!("{threads} with {} of up to {}, version {}", tables(s.file_tables), number::count(s.nofile), s.version)
     });

@@ -112,6 +112,11 @@ pub(super) fn reasons(run: &RunDir) -> Markup {
     }
 }
 
+/// A percentile of one broadcast; one that is over the range of the histogram is said to be so (C17).
+fn percentile(b: &BroadcastRow, ns: Option<u64>) -> String {
+    if ns.is_none() && b.over_range > 0 { "> 60 s".to_owned() } else { duration(ns) }
+}
+
 /// Columns of the ledger.
 const LEDGER: &[Column<BroadcastRow>] = &[
     ("expected", |b| number::count(b.expected)),
@@ -121,10 +126,10 @@ const LEDGER: &[Column<BroadcastRow>] = &[
     ("out of order", |b| number::count(b.out_of_order)),
     ("sent late", |b| duration(b.sent_ns.and_then(|sent| sent.checked_sub(b.due_ns)))),
     ("first", |b| duration(b.first_ns.and_then(|first| first.checked_sub(b.due_ns)))),
-    ("p50", |b| duration(b.latency_p50_ns)),
-    ("p90", |b| duration(b.latency_p90_ns)),
-    ("p99", |b| duration(b.latency_p99_ns)),
-    ("p99.9", |b| duration(b.latency_p999_ns)),
+    ("p50", |b| percentile(b, b.latency_p50_ns)),
+    ("p90", |b| percentile(b, b.latency_p90_ns)),
+    ("p99", |b| percentile(b, b.latency_p99_ns)),
+    ("p99.9", |b| percentile(b, b.latency_p999_ns)),
     ("last", |b| duration(b.last_ns.and_then(|last| last.checked_sub(b.due_ns)))),
 ];
 
