@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context as _;
 use c2m_host::clock::{monotonic_ns, unix_ns};
 use c2m_schema::rows::{FloorRow, Phase, PointRow, Status};
-use c2m_schema::run::{ClockRecord, Isolation, RoleRecord, RunRecord, SearchRecord};
+use c2m_schema::run::{ClockRecord, HostRecord, Isolation, RoleRecord, RunRecord, SearchRecord};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -235,7 +235,11 @@ fn of_hosts(mut e: Experiment, file: &Path, progress: &Progress) -> anyhow::Resu
     (e.agents.count, e.isolate) = (agents, Isolate::Host);
     check::check(&e).map_err(|error| anyhow::anyhow!("{}: {error}", error.key))?;
     let fleet = Fleet::connect(hosts, progress)?;
-    let server = fleet.records().swap_remove(0).host;
+    let first = fleet.records().swap_remove(0);
+    // Money is asked of the server: its host may be named there or here.
+    let price_per_month_usd =
+        first.price_per_month_usd.filter(|_| first.role == "server").or(e.host.price_per_month_usd);
+    let server = HostRecord { price_per_month_usd, ..first.host };
     let ground = fleet.ground();
     let have = ground.server.map_or(&ground.load[0].2, |(_, have)| have).clone();
     drop(ground);
