@@ -31,6 +31,9 @@ enum Verb {
     /// Measure what this machine can do at best with bare sockets
     #[command(after_help = help::FLOOR)]
     Floor(crate::floor::Args),
+    /// Show a run directory in the live view again, at speed, or as a picture
+    #[command(after_help = help::REPLAY)]
+    Replay(crate::view::replay::Args),
     /// Write charts and report of a run directory again, or an index of all runs
     #[command(after_help = help::REPORT)]
     Report(crate::report::Args),
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
         Verb::Host(args) => crate::fleet::far::cli(&args),
         Verb::Doctor(args) => crate::doctor::cli(&args),
         Verb::Floor(args) => crate::floor::cli(&args),
+        Verb::Replay(args) => crate::view::replay::cli(&args),
         Verb::Report(args) => crate::report::cli(args),
         Verb::Plot(args) => crate::draw::cli(args),
         Verb::Compare(args) => crate::compare::cli(&args),

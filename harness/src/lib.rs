@@ -9,6 +9,7 @@
 //! - [`fleet`][]: the same on several hosts;
 //! - [`floor`][]: what the machine can do at best, to hold figures against;
 //! - [`run`][]: processes, phases, sampling, the run directory; [`summary`][]: what they left behind as rows;
+//! - [`view`][]: the live view of a run;
 //! - [`rundir`][], [`draw`][], [`report`][], [`compare`][]: everything derived.
 
 pub mod cli;
@@ -28,3 +29,4 @@ pub mod rundir;
 pub mod search;
 pub mod summary;
 pub mod text;
+pub mod view;

@@ -13,7 +13,7 @@ use crate::experiment::Experiment;
 use crate::run::raw::{End, Raw};
 
 mod expectations;
-mod ledger;
+pub(crate) mod ledger;
 mod memory;
 mod saturation;
 

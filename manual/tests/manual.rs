@@ -92,7 +92,7 @@ fn bash_completes_verbs_options_and_the_values_of_an_option() {
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8(out.stdout).unwrap().trim().to_owned()
     };
-    assert_eq!(completed("c2m re"), "rerun report");
+    assert_eq!(completed("c2m re"), "rerun replay report");
     assert_eq!(completed("c2m run --re"), "--resume --results");
     assert!(completed("c2m plot --only us").contains("users"));
 }

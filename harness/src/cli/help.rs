@@ -24,6 +24,8 @@ Examples:
   c2m run --resume results/sweep/20261125T142106Z-adba7e145
       Go on with a run that was cut off
 
+In a terminal a live view shows the run: n ends a settle or hold phase early (run.json says so), q or Ctrl-C stops in
+order, Ctrl-C again at once. --no-tui and pipes get plain lines.
 The path of the run directory is the only line on stdout.
 Exit status: 0 everything expected was met, 1 it was not, 2 there was no run.";
 
@@ -57,6 +59,17 @@ Examples:
       Larger messages, for a script
 
 Exit status: 0 measured, 2 the machine has too little of something.";
+
+pub(super) const REPLAY: &str = "\
+Examples:
+  c2m replay results/sweep/20261125T142106Z-adba7e145
+      The last point of the run in the live view, twenty seconds of it in one
+  c2m replay results/sweep/20261125T142106Z-adba7e145 --point 0 --repetition 2 --speed 1
+      Another one, as fast as it was
+  c2m replay results/sweep/20261125T142106Z-adba7e145 --picture live.png --at 175
+      One picture of it instead, 175 seconds after the first arrival
+
+Exit status: 0 shown or written, 2 neither.";
 
 pub(super) const REPORT: &str = "\
 Examples:

@@ -145,7 +145,7 @@ impl FarEnd {
 
     fn start(&self, child: u64, program: &Program) -> anyhow::Result<Box<dyn Child>> {
         let (inputs, from_child) = mpsc::channel();
-        let (who, log) = (program.who(), Progress::new(false));
+        let (who, log) = (program.who(), Progress::plain());
         let process = match program {
             Program::Server(spec) => process::start_server(&self.binaries, spec, inputs, &log)?,
             Program::Agent(index) => process::start_agent(&self.binaries, *index, inputs, &log)?,

@@ -89,7 +89,7 @@ impl Link {
         std::thread::Builder::new().name(format!("{name} log")).spawn(move || {
             for line in stderr.into_iter().flat_map(|stderr| BufReader::new(stderr).split(b'\n')).map_while(Result::ok)
             {
-                log.line(&format!("[{of_host}] {}", String::from_utf8_lossy(&line).trim_end()));
+                log.log(&of_host, String::from_utf8_lossy(&line).trim_end());
             }
         })?;
         let (first, hello) = mpsc::channel();

@@ -133,7 +133,7 @@ fn pass_log(mut stream: impl BufRead, ready: Option<&str>, gate: &Gate, progress
             gate.open();
         }
         let text: String = text.chars().take(LOG_LINE_MAX).collect();
-        progress.line(&format!("[server] {text}"));
+        progress.log(Who::Server, &text);
         last = Some(text);
         line.clear();
     }

@@ -8,13 +8,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
 use c2m_host::clock::{monotonic_ns, unix_ns};
 use c2m_schema::rows::{FloorRow, Phase, PointRow, Status};
 use c2m_schema::run::{ClockRecord, HostRecord, Isolation, RoleRecord, RunRecord, SearchRecord};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
@@ -41,17 +40,19 @@ pub mod quiet;
 pub mod raw;
 mod resume;
 pub mod sampling;
+pub(crate) mod signals;
 pub mod split;
 mod state;
 pub mod store;
 pub mod watch;
+pub mod wishes;
 
 use bounds::Bounds;
 use child::{Launch, Who};
 use controller::{Task, repetition};
 use machine::{Machine, Read};
 use process::{Binaries, Processes};
-use progress::Progress;
+use progress::{Closes, Controls, Progress};
 use raw::Raw;
 use sampling::Sampling;
 use store::Store;
@@ -87,7 +88,7 @@ pub struct Args {
     /// Print the plan and run nothing
     #[arg(long)]
     pub list: bool,
-    /// Plain lines instead of a redrawn one
+    /// Plain lines instead of the live view
     #[arg(long)]
     pub no_tui: bool,
     /// Folder of the server and the load agent [default: `$C2M_BIN_DIR`, or beside this program]
@@ -131,7 +132,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<(ExitCode, Option<PathBuf>)> {
         write!(std::io::stdout(), "{}", crate::plan::list(&experiment)).context("print the plan")?;
         return Ok((ExitCode::from(MET), None));
     }
-    let progress = Progress::new(!args.no_tui);
+    let progress = Progress::plain();
     let (mut ground, fleet) = if let Some(file) = &args.hosts {
         let (ground, fleet) = of_hosts(experiment, file, &progress)?;
         (ground, Some(fleet))
@@ -159,17 +160,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<(ExitCode, Option<PathBuf>)> {
         progress.line(&advice(&ground, fleet.is_some(), checks.len(), refused, args.fit));
         return Ok((ExitCode::from(COULD_NOT_RUN), None));
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // The first asks for the end, the second does not wait for it: children end when their stdin does.
-        signal_hook::flag::register_conditional_shutdown(signal, i32::from(NOT_MET), Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
+    let controls = Controls::default();
+    signals::listen(Arc::clone(&controls.stop))?;
     let now = OffsetDateTime::now_utc();
     let (store, lasted_ns) = match resumed {
         Some(run) => resume::open(run, &ground, rfc3339(now)?)?,
         None => (begin(args, &ground, fleet.as_ref(), now)?, 0),
     };
+    if !args.no_tui {
+        progress.open_view(&ground.experiment.name, controls.clone());
+    }
+    let _closes = Closes(progress.clone());
     let launch = match fleet {
         Some(fleet) => Ends::Fleet(fleet),
         None => Ends::Here(Processes {
@@ -178,7 +179,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<(ExitCode, Option<PathBuf>)> {
             netns: ground.have.netns,
         }),
     };
-    let run = Run { ground, checks, store, launch, progress, stop };
+    let run = Run { ground, checks, store, launch, progress, controls };
     run.go(lasted_ns)
 }
 
@@ -282,6 +283,7 @@ fn begin(args: &Args, ground: &Ground, fleet: Option<&Fleet>, now: OffsetDateTim
         resumed: Vec::new(),
         hosts: fleet.map(Fleet::records).unwrap_or_default(),
         seed: Some(args.seed.unwrap_or_else(fresh_seed)),
+        shortened: Vec::new(),
     };
     let chosen = if ground.auto { "# counts were chosen to fit the machine of the run\n" } else { "" };
     let note = format!(
@@ -296,7 +298,7 @@ struct Run {
     store: Store,
     launch: Ends,
     progress: Progress,
-    stop: Arc<AtomicBool>,
+    controls: Controls,
 }
 
 /// Where the processes of a run live.
@@ -314,7 +316,7 @@ impl Run {
             Ends::Here(_) => Box::new(Machine::new(&self.ground.host.name, begin_ns)),
             Ends::Fleet(fleet) => Box::new(fleet.reader(begin_ns)),
         };
-        let mut sampling = Sampling::start(self.store.dir(), begin_ns, machine, keeps)?;
+        let mut sampling = Sampling::start(self.store.dir(), begin_ns, machine, self.progress.clone(), keeps)?;
         let points = match self.ground.experiment.search {
             Some(search) => self.search(search, &mut sampling, begin_ns),
             None => self.points(&mut sampling, begin_ns),
@@ -329,7 +331,7 @@ impl Run {
         }
         writeln!(std::io::stdout(), "{}", self.store.dir().display()).context("print the run directory")?;
         let met = |row: &PointRow| matches!(row.status, Status::Ok | Status::Skipped);
-        let interrupted = self.stop.load(Ordering::Relaxed);
+        let interrupted = self.controls.stop.load(Ordering::Relaxed);
         // Probes of a search may fail, as the search is for where they begin to.
         let met = found.unwrap_or_else(|| self.store.points().iter().all(met));
         let status = ExitCode::from(if met && !interrupted { MET } else { NOT_MET });
@@ -347,7 +349,7 @@ impl Run {
             let (e, point) = search::probe(&experiment, &search, value, index);
             let mut met = true;
             for repetition in 0..e.measure.repetitions_of(point.clients) {
-                if run.stop.load(Ordering::Relaxed) {
+                if run.controls.stop.load(Ordering::Relaxed) {
                     return Ok(None);
                 }
                 run.one(&e, &point, repetition, None, sampling, begin_ns)?;
@@ -385,7 +387,7 @@ impl Run {
                     self.store.put(PointRow { status: Status::Skipped, reason, ..row })?;
                     continue;
                 }
-                if self.stop.load(Ordering::Relaxed) {
+                if self.controls.stop.load(Ordering::Relaxed) {
                     return Ok(None);
                 }
                 self.one(&experiment, point, repetition, Some(checks.len()), sampling, begin_ns)?;
@@ -431,7 +433,8 @@ impl Run {
             seed: split::seed_of(self.store.seed(), point.index, repetition_index),
             title: &title,
             bounds: Bounds::of(experiment, point),
-            stop: &self.stop,
+            stop: &self.controls.stop,
+            wishes: &self.controls.wishes,
         };
         let launch: &mut dyn Launch = match &mut self.launch {
             Ends::Here(processes) => processes,
@@ -446,7 +449,10 @@ impl Run {
         let clocks = clocks.collect();
         let rows = summary::rows(experiment, &raw, begin_ns);
         self.progress.line(&outcome(&title, &rows.point));
-        self.store.record(|record| record.roles.push(role(&raw, clocks)))?;
+        self.store.record(|record| {
+            record.roles.push(role(&raw, clocks));
+            record.shortened.extend(raw.shortened.iter().cloned());
+        })?;
         self.store.finish(rows)
     }
 }
@@ -463,8 +469,9 @@ impl Run {
     ) -> anyhow::Result<()> {
         sampling.begin(point, repetition);
         sampling.phase(Phase::Floor);
+        self.progress.floor(title, question.clients);
         self.progress.line(&format!("{title}: {} bare sockets, to hold it against", count(question.clients)));
-        let row = match floor::beside::measure(question, &self.stop) {
+        let row = match floor::beside::measure(question, &self.controls.stop) {
             Ok(Some(row)) => row,
             Ok(None) => return Ok(()),
             Err(error) => {
@@ -487,7 +494,7 @@ fn role(raw: &Raw, clocks: Vec<ClockRecord>) -> RoleRecord {
 }
 
 /// One repetition's outcome as a line for people.
-fn outcome(title: &str, row: &PointRow) -> String {
+pub(crate) fn outcome(title: &str, row: &PointRow) -> String {
     let status = match row.status {
         Status::Ok => "ok",
         Status::Failed => "failed",

@@ -203,7 +203,7 @@ fn pass_log(who: Who, mut stderr: impl io::BufRead, progress: &Progress) -> Vec<
     while matches!(stderr.read_until(b'\n', &mut line), Ok(n) if n > 0) {
         line.truncate(LOG_LINE_BYTES_MAX);
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-        progress.line(&format!("[{who}] {text}"));
+        progress.log(who, &text);
         if kept.len() == LOG_LINES_KEPT {
             kept.pop_front();
         }

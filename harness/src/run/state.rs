@@ -2,6 +2,7 @@
 //!
 //! Owned by the controller, on its thread.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use c2m_schema::CONTROL_PROTOCOL;
@@ -57,12 +58,21 @@ pub(super) struct State {
     pub(super) agents: Vec<Slot>,
     /// Lines that people should see.
     pub(super) notes: Vec<String>,
+    /// Broadcasts of which an agent has given account since the view was told of them.
+    pub(super) fresh: BTreeSet<u32>,
 }
 
 impl State {
     pub(super) fn new(raw: Raw, agents: usize) -> Self {
         let agents = (0..agents).map(|_| Slot::default()).collect();
-        Self { raw, server: Slot::default(), server_clock: Offset::default(), agents, notes: Vec::new() }
+        Self {
+            raw,
+            server: Slot::default(),
+            server_clock: Offset::default(),
+            agents,
+            notes: Vec::new(),
+            fresh: BTreeSet::new(),
+        }
     }
 
     /// Agents that have not been lost.
@@ -126,6 +136,7 @@ impl State {
             }
             AgentEvent::Broadcast(ledger) => {
                 readable(who, [&ledger.from_due, &ledger.from_sent])?;
+                self.fresh.insert(ledger.sequence);
                 raw.ledgers.insert(ledger.sequence, of_here(ledger, clock));
             }
             AgentEvent::Measured => raw.measured = true,

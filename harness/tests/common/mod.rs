@@ -16,6 +16,7 @@ use c2m::run::controller::{Task, repetition};
 use c2m::run::progress::Progress;
 use c2m::run::raw::Raw;
 use c2m::run::watch::Watch;
+use c2m::run::wishes::Wishes;
 use c2m_schema::CONTROL_PROTOCOL;
 use c2m_schema::control::{
     AgentCommand, AgentEvent, AgentPrepared, AgentStats, AgentSummary, BroadcastLedger, BroadcastPlan, FileTables,
@@ -36,6 +37,8 @@ pub(crate) struct Script {
     pub(crate) interrupt_on: Option<&'static str>,
     /// Agents never say `measured`.
     pub(crate) never_measured: bool,
+    /// Phases that the person at the terminal wishes to end as soon as they begin.
+    pub(crate) ends: Vec<Phase>,
     /// How many clients of each agent fail with an upgrade timeout.
     pub(crate) failing: u64,
 }
@@ -256,12 +259,20 @@ pub(crate) struct Scribe {
     pub(crate) phases: Vec<Phase>,
     processes: Vec<Who>,
     readings: u64,
+    wishes: Rc<Wishes>,
+    ends: Vec<Phase>,
+    turn: u64,
 }
 
 impl Watch for Scribe {
     fn begin(&mut self, _: u32, _: u32) {}
     fn phase(&mut self, phase: Phase) {
         self.phases.push(phase);
+        // Every phase has a turn, and each is told here once.
+        self.turn += 1;
+        if self.ends.contains(&phase) {
+            self.wishes.end(self.turn);
+        }
     }
     fn process(&mut self, who: Who, _: Watched) {
         self.processes.push(who);
@@ -310,6 +321,7 @@ pub(crate) fn play(text: &str, script: Script) -> (Experiment, Raw, Shared, Scri
     let world = Rc::new(RefCell::new(World { script, stop: Arc::clone(&stop), ..World::default() }));
     let point = points(&e).remove(0);
     let places = c2m::run::split::places(&e, &point);
+    let wishes = Rc::new(Wishes::default());
     let task = Task {
         experiment: &e,
         point: &point,
@@ -319,8 +331,10 @@ pub(crate) fn play(text: &str, script: Script) -> (Experiment, Raw, Shared, Scri
         title: "play",
         bounds: short(),
         stop: &stop,
+        wishes: &wishes,
     };
-    let mut scribe = Scribe::default();
+    let mut scribe =
+        Scribe { wishes: Rc::clone(&wishes), ends: world.borrow().script.ends.clone(), ..Scribe::default() };
     let raw = repetition(task, &mut Cast(Rc::clone(&world)), &mut scribe, &Progress::Silent).expect("harness is well");
     (e, raw, world, scribe)
 }

@@ -68,6 +68,7 @@ pub(crate) fn record() -> RunRecord {
         resumed: Vec::new(),
         seed: None,
         hosts: Vec::new(),
+        shortened: Vec::new(),
     }
 }
 
