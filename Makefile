@@ -8,10 +8,11 @@ export FUZZ_SECONDS ?= 10
 
 .DEFAULT_GOAL := help
 FLEET_PACKAGES := iproute2 openssh-server openssh-client util-linux
-.PHONY: help build experiment smoke test check fmt clippy bench plots report index pictures compare man conformance faults sensitivity fuzz-smoke fleet
+.PHONY: help build experiment smoke test check fmt clippy bench plots report index pictures compare man conformance faults sensitivity fuzz-smoke \
+  fleet dist dist-check image deploy-lint k8s-check ansible-check
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  EXP=name picks experiments/name.toml (default: $(EXP)); FIT= runs every point or none; RUN=dir picks a run directory"
 
 build: ## Build the three programs, optimised
@@ -77,3 +78,21 @@ fuzz-smoke: ## Run each fuzz target for FUZZ_SECONDS (needs a C++ compiler; inst
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	fuzz/smoke.sh
 	cargo clippy --manifest-path fuzz/Cargo.toml --locked --all-targets -- -D warnings
+
+dist: ## Pack the programs so that they run on any Linux with glibc 2.17 or later: target/dist/
+	deploy/dist
+
+dist-check: dist ## Whether the archive is complete, needs no later glibc, and runs on an old Debian (root)
+	deploy/dist-check
+
+image: ## Build the container image with podman, buildah or docker
+	deploy/image
+
+deploy-lint: ## Lint container file, YAML, scripts and playbooks of deploy/
+	deploy/lint
+
+k8s-check: build ## Manifests against the schemas of Kubernetes, and a run through their hosts.toml
+	deploy/kubernetes/check
+
+ansible-check: build ## Playbooks on two hosts, as namespaces with a real sshd: set, set again, run, undo (root)
+	deploy/ansible/check
