@@ -31,6 +31,8 @@ enum Verb {
     Plot(crate::draw::Args),
     /// Compare two run directories
     Compare(crate::compare::Args),
+    /// Turn a scenario of the load generator Tsung into an experiment
+    Import(crate::import::Args),
 }
 
 /// Exit status of what could not be run at all.
@@ -47,6 +49,7 @@ pub fn main() -> ExitCode {
         Verb::Report(args) => crate::report::cli(args),
         Verb::Plot(args) => crate::draw::cli(args),
         Verb::Compare(args) => crate::compare::cli(&args),
+        Verb::Import(args) => crate::import::cli(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("c2m: {error:#}");
