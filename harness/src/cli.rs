@@ -43,6 +43,8 @@ enum Verb {
     /// Compare run directories, or one with what others published
     #[command(after_help = help::COMPARE)]
     Compare(crate::compare::Args),
+    /// Turn a scenario of the load generator Tsung into an experiment
+    Import(crate::import::Args),
 }
 
 /// The whole command line, for whoever documents it.
@@ -65,6 +67,7 @@ pub fn main() -> ExitCode {
         Verb::Report(args) => crate::report::cli(args),
         Verb::Plot(args) => crate::draw::cli(args),
         Verb::Compare(args) => crate::compare::cli(&args),
+        Verb::Import(args) => crate::import::cli(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("c2m: {error:#}");

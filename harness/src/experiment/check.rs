@@ -307,7 +307,9 @@ fn arrival(e: &Experiment) -> Result<(), OutOfRange> {
         within("arrival.rate_per_s", rate, 0.01, RATE_PER_S_MAX)?;
     }
     for (i, phase) in a.phases.iter().enumerate() {
-        within("arrival.phases", phase.rate_per_s, 0.01, RATE_PER_S_MAX)?;
+        // A phase with an end may be a pause; the last has to bring everybody who is left.
+        let least = if i + 1 < a.phases.len() { 0.0 } else { 0.01 };
+        within("arrival.phases", phase.rate_per_s, least, RATE_PER_S_MAX)?;
         match phase.seconds {
             Some(seconds) => within("arrival.phases", seconds, 0.001, SECONDS_MAX)?,
             None if i + 1 < a.phases.len() => {
