@@ -44,6 +44,7 @@ enum Verb {
     #[command(after_help = help::COMPARE)]
     Compare(crate::compare::Args),
     /// Turn a scenario of the load generator Tsung into an experiment
+    #[command(after_help = help::IMPORT)]
     Import(crate::import::Args),
 }
 

@@ -38,6 +38,15 @@ Examples:
 
 Exit status: of the comparison (0 same or better, 3 worse, 4 not comparable), or of the run when it could not begin.";
 
+pub(super) const IMPORT: &str = "\
+Examples:
+  c2m import conformance/tsung/rooms.xml
+      What the scenario becomes, on stdout; what has no counterpart stands at its head
+  c2m import conformance/tsung/2015.xml --out tsung-2015.toml
+      The load of the original as an experiment of one's own
+
+Exit status: 0 it was imported, 2 something in it can't be, with file and line.";
+
 pub(super) const DOCTOR: &str = "\
 Examples:
   c2m doctor
