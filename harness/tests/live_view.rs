@@ -4,6 +4,10 @@ mod live;
 #[path = "live_view/terminal.rs"]
 mod terminal;
 
+use std::sync::atomic::Ordering;
+
+use c2m::view::screen::{Controls, Live};
+use c2m::view::state::View;
 use c2m_schema::rows::{PointRow, Status};
 use c2m_schema::run::RunRecord;
 use c2m_schema::table;
@@ -38,10 +42,10 @@ fn a_run_is_seen_as_it_happens_its_phases_end_by_a_key_and_the_terminal_is_given
     assert!(terminal.text().chars().any(|c| ('\u{2801}'..='\u{28FF}').contains(&c)), "a line is drawn");
 
     terminal.press("n");
-    terminal.until_shows(&["broadcasts  10 of 10 complete", "1 000 of 1.00k", "p99", "n  end hold"]);
+    terminal.until_shows(&["broadcasts  10 of 10 complete", "reached  missing", "1 000        0", "n  end hold"]);
     terminal.until_shows(&["settle was ended by hand after"]);
     terminal.resize((12, 40));
-    terminal.until_shows(&[" hold  0:", "CPU[", "broadcast 10/10"]);
+    terminal.until_shows(&[" hold  0:", "point 1/1", "CPU[", "to all 10/10, p99"]);
     terminal.resize((5, 20));
     terminal.until_shows(&["hold", "1.00k/1.00k joined", "to all 10/10"]);
     terminal.resize((30, 100));
@@ -169,4 +173,31 @@ fn a_committed_run_is_shown_again_to_its_end() {
     terminal.press("q");
     assert!(terminal.end().success());
     terminal.assert_given_back();
+}
+
+/// The program of the next test: the view is open, and a thread panics.
+#[test]
+#[ignore = "not a test: run by the one below, in a terminal"]
+fn a_program_that_panics_while_the_view_is_open() {
+    let controls = Controls::default();
+    let live = Live::open(View::new("doomed"), controls.clone()).expect("a terminal");
+    live.line("said before the end", false);
+    let panics = std::thread::spawn(move || {
+        eventually("the key", || controls.stop.load(Ordering::Relaxed).then_some(()));
+        panic!("this is the end");
+    });
+    assert!(panics.join().is_err());
+    std::process::exit(3);
+}
+
+/// The release build aborts in a panic, so that only the hook is left to give the terminal back.
+#[test]
+fn a_panic_gives_the_terminal_back_first() {
+    let mut terminal = Terminal::of_test("a_program_that_panics_while_the_view_is_open", (24, 80));
+    terminal.until_shows(&["doomed", "said before the end"]);
+    terminal.press("q");
+    assert_eq!(terminal.end().code(), Some(3), "{}", terminal.text());
+    terminal.assert_given_back();
+    let text = terminal.text();
+    assert!(text.contains("said before the end") && text.contains("this is the end"), "{text}");
 }

@@ -75,7 +75,7 @@ fn all(frame: &mut Frame<'_>, area: Rect, view: &View, now_s: f64, theme: Theme)
     .areas(area);
     both(frame, title, heading(view, theme), joined(view, usize::from(title.width / 2), theme));
     both(frame, phases, strip(view, now_s, theme), pace(view));
-    let machine = (area.width * 2 / 5).clamp(32, 64);
+    let machine = (area.width / 5 * 2).clamp(32, 64);
     let [chart, _, machine] =
         Layout::horizontal([Constraint::Fill(1), Constraint::Length(1), Constraint::Length(machine)]).areas(main);
     panels::users(frame, chart, view, theme);
@@ -100,8 +100,10 @@ fn column(frame: &mut Frame<'_>, area: Rect, view: &View, now_s: f64, theme: The
         Constraint::Length(1),
     ])
     .areas(area);
-    both(frame, title, heading(view, theme), phase(view, now_s, theme));
-    both(frame, numbers, joined(view, usize::from(numbers.width), theme), pace(view));
+    let point = || super::words::printable(view.now.title.split(',').next().unwrap_or_default());
+    let beside = if view.now.phase == Phase::Ramp { pace(view) } else { Line::from(point() + " ") };
+    both(frame, title, phase(view, now_s, theme), beside);
+    frame.render_widget(joined(view, usize::from(numbers.width), theme), numbers);
     panels::users(frame, chart, view, theme);
     panels::machine_in_short(frame, machine, view, theme);
     frame.render_widget(last_broadcast(view, usize::from(last.width), theme), last);
@@ -132,9 +134,10 @@ fn lines(frame: &mut Frame<'_>, area: Rect, view: &View, now_s: f64, theme: Them
 
 /// Two lines in one row: the left has precedence.
 fn both(frame: &mut Frame<'_>, row: Rect, left: Line<'_>, right: Line<'_>) {
-    let (taken, wanted) = (left.width() as u16, right.width() as u16);
+    let (taken, wanted) = (left.width(), right.width());
     frame.render_widget(left, row);
-    if taken + 1 + wanted <= row.width {
+    if taken + 1 + wanted <= usize::from(row.width) {
+        let wanted = wanted as u16;
         let at = Rect { x: row.x + row.width - wanted, width: wanted, ..row };
         frame.render_widget(right, at);
     }
@@ -148,8 +151,8 @@ fn heading<'a>(view: &View, theme: Theme) -> Line<'a> {
 
 fn joined<'a>(view: &View, cells: usize, theme: Theme) -> Line<'a> {
     let now = &view.now;
-    let said = |joined: String, target: String| {
-        let mut spans = vec![Span::styled(format!(" {joined}"), theme.bold()), Span::raw(format!("{target} joined"))];
+    let said = |joined: String, of: String| {
+        let mut spans = vec![Span::styled(format!(" {joined}"), theme.bold()), Span::raw(of)];
         if now.lost > 0 {
             spans.push(Span::styled(format!(", {} lost", short(now.lost)), theme.bad()));
         }
@@ -159,12 +162,19 @@ fn joined<'a>(view: &View, cells: usize, theme: Theme) -> Line<'a> {
         spans.push(Span::raw(" "));
         Line::from(spans)
     };
-    let full = said(count(now.joined), format!(" of {}", count(now.target)));
-    if full.width() <= cells {
-        return full;
-    }
-    let less = said(short(now.joined), format!(" of {}", short(now.target)));
-    if less.width() <= cells { less } else { said(short(now.joined), format!("/{}", short(now.target))) }
+    let (joined, target) = (short(now.joined), short(now.target));
+    let in_words = [
+        said(count(now.joined), format!(" of {} joined", count(now.target))),
+        said(joined.clone(), format!(" of {target} joined")),
+        said(joined.clone(), format!("/{target} joined")),
+    ];
+    let fits = in_words.into_iter().find(|line| line.width() <= cells + 1);
+    fits.unwrap_or_else(|| {
+        let mut line = said(joined.clone(), format!("/{target}"));
+        // Every cell counts.
+        line.spans[0].content = joined.into();
+        line
+    })
 }
 
 /// Rate and time to go, while clients arrive.
@@ -173,7 +183,7 @@ fn pace<'a>(view: &View) -> Line<'a> {
     if now.phase != Phase::Ramp || now.per_s < 1.0 {
         return Line::default();
     }
-    let left = now.target.saturating_sub(now.joined + now.lost) as f64 / now.per_s;
+    let left = now.target.saturating_sub(now.joined.saturating_add(now.lost)) as f64 / now.per_s;
     Line::from(format!("{}/s, {} to go ", fitting(now.per_s as u64, 9), clock(left)))
 }
 
@@ -219,21 +229,27 @@ fn strip<'a>(view: &View, now_s: f64, theme: Theme) -> Line<'a> {
 
 fn last_broadcast<'a>(view: &View, cells: usize, theme: Theme) -> Line<'a> {
     let (complete, of) = view.now.broadcasts;
+    if of == 0 {
+        return Line::styled(" no broadcast yet", theme.dim());
+    }
     let last = view.broadcasts.back();
     let missing = last.map_or(0, |b| b.expected.saturating_sub(b.received));
-    let missing = || (missing > 0).then(|| Span::styled(format!(" {} missing", short(missing)), theme.bad()));
-    let time = |name: &str, ns: Option<u64>| ns.map(|ns| Span::raw(format!("{name} {}", span(ns))));
-    let mut full = vec![Span::raw(format!(" broadcast {complete}/{of}"))];
-    full.extend(missing());
-    full.extend(last.and_then(|b| time(" p99", b.p99_ns)));
-    full.extend(last.and_then(|b| time(", last", b.last_ns)));
-    let full = Line::from(full);
-    if full.width() <= cells {
-        return full;
-    }
-    let mut short = vec![Span::raw(format!(" to all {complete}/{of}"))];
-    short.extend(missing().or_else(|| last.and_then(|b| time(",", b.last_ns))));
-    Line::from(short)
+    let missing = || (missing > 0).then(|| Span::styled(format!(", {} missing", short(missing)), theme.bad()));
+    let time = |name: &str, ns: Option<u64>| ns.map(|ns| Span::raw(format!(", {name}{}", span(ns))));
+    let line = |name: &str, rest: [Option<Span<'a>>; 3]| {
+        let mut line = Line::from(format!(" {name}{complete}/{of}"));
+        rest.into_iter().flatten().for_each(|span| line.push_span(span));
+        line
+    };
+    let (p99, all) = (|| last.and_then(|b| time("p99 ", b.p99_ns)), || last.and_then(|b| time("last ", b.last_ns)));
+    let in_words = [
+        line("broadcast ", [missing(), p99(), all()]),
+        line("to all ", [missing(), p99(), all()]),
+        line("to all ", [missing(), all(), None]),
+        line("to all ", [missing(), None, None]),
+    ];
+    let fits = in_words.into_iter().find(|line| line.width() <= cells);
+    fits.unwrap_or_else(|| line("", [missing(), None, None]))
 }
 
 /// The keys, or the answer to the last one.

@@ -157,7 +157,7 @@ fn usage(rows: &[SampleRow], before: &[SampleRow], of: Subject, shown: Option<Us
     let mut cores = None;
     for row in rows.iter().filter(|r| r.subject == of) {
         usage.processes += 1;
-        usage.rss_bytes += row.rss_bytes.unwrap_or(0);
+        usage.rss_bytes = usage.rss_bytes.saturating_add(row.rss_bytes.unwrap_or(0));
         let cpu = |r: &SampleRow| Some(r.cpu_user_ns? + r.cpu_system_ns?);
         let old = before.iter().find(|old| old.subject == of && (&old.name, old.pid) == (&row.name, row.pid));
         if let Some((old, (now, then))) = old.and_then(|old| Some((old, (cpu(row)?, cpu(old)?))))

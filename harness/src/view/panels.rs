@@ -58,7 +58,7 @@ pub(super) fn users(frame: &mut Frame<'_>, area: Rect, view: &View, theme: Theme
     let (attempted, joined) = (points(|p| p.1), points(|p| p.2));
     let top = view.series.iter().map(|p| p.1.max(p.2)).max().unwrap_or(0).max(view.now.target).max(1);
     let end = view.series.last().map_or(0.0, |p| p.0).max(10.0);
-    let few = inside.height < 5;
+    let few = inside.height < 5 || top < 2;
     let y_labels = if few { vec![0, top] } else { vec![0, top / 2, top] };
     let x_labels: Vec<String> = [0.0, end / 2.0, end].iter().map(|s| format!("{s:.0}")).collect();
     let line = |points, style| {
@@ -230,22 +230,17 @@ pub(super) fn broadcasts(frame: &mut Frame<'_>, area: Rect, view: &View, theme: 
     let inside = panel(frame, area, "broadcasts", progress, theme);
     let mut rows = Vec::new();
     if !view.broadcasts.is_empty() {
-        rows.push(Line::styled(format!("{:>6}  {:>19}  {:>8}  {:>8}", "#", "reached", "p99", "to last"), theme.dim()));
+        let names = format!("{:>5}  {:>9}  {:>7}  {:>8}  {:>8}", "#", "reached", "missing", "p99", "to last");
+        rows.push(Line::styled(names, theme.dim()));
     }
     for b in view.broadcasts.iter().rev().take(usize::from(inside.height).saturating_sub(rows.len())) {
         let missing = b.expected.saturating_sub(b.received);
-        let reach = format!("{} of {}", fitting(b.received, 9), short(b.expected));
         let time = |ns: Option<u64>| ns.map_or_else(|| "–".into(), span);
-        let mut spans = vec![Span::raw(format!(
-            "{:>6}  {reach:>19}  {:>8}  {:>8}",
-            u64::from(b.sequence) + 1,
-            time(b.p99_ns),
-            time(b.last_ns)
-        ))];
-        if missing > 0 {
-            spans.push(Span::styled(format!("  {} missing", short(missing)), theme.bad()));
-        }
-        rows.push(Line::from(spans));
+        rows.push(Line::from(vec![
+            Span::raw(format!("{:>5}  {:>9}  ", u64::from(b.sequence) + 1, fitting(b.received, 9))),
+            Span::styled(format!("{:>7}", short(missing)), if missing > 0 { theme.bad() } else { Style::new() }),
+            Span::raw(format!("  {:>8}  {:>8}", time(b.p99_ns), time(b.last_ns))),
+        ]));
     }
     frame.render_widget(Paragraph::new(rows), inside);
 }

@@ -50,6 +50,12 @@ impl Terminal {
         Self::spawn(command, size, &[])
     }
 
+    /// Another test of this program, by its name.
+    pub(crate) fn of_test(name: &str, size: (u16, u16)) -> Self {
+        let own = std::env::current_exe().expect("this program");
+        Self::spawn(Command::new(own).args(["--ignored", "--exact", "--nocapture", name]), size, &[])
+    }
+
     fn spawn(command: Command, size: (u16, u16), variables: &[(&str, &str)]) -> Self {
         let (pty, pts) = pty_process::blocking::open().expect("a pseudo-terminal");
         pty.resize(pty_process::Size::new(size.0, size.1)).expect("resize");
