@@ -4,6 +4,8 @@ FIT     ?= --fit
 RESULTS ?= results
 RUN     ?= $(shell ls -td $(RESULTS)/$(EXP)/*/ 2>/dev/null | head -n 1)
 C2M     := target/release/c2m
+# The run that the documents show.
+SWEEP   := results/sweep/20261125T142106Z-adba7e145
 export FUZZ_SECONDS ?= 10
 
 .DEFAULT_GOAL := help
@@ -49,8 +51,12 @@ index: build ## List every run below $(RESULTS) on one page, with links to the r
 	$(C2M) report --index $(RESULTS)
 
 # One line for each source of pictures.
-pictures: build ## Draw every picture of the documents again, from committed results
-	$(C2M) plot results/sweep/20261125T142106Z-adba7e145 --only users,htop,memory,broadcast --format png --out docs
+pictures: build ## Draw every picture of the documents again: from committed results, pages from a live server (Chromium)
+	$(C2M) plot $(SWEEP) --only users,htop,memory,broadcast --format png --out docs
+	$(C2M) replay $(SWEEP) --picture docs/live.png
+	$(C2M) report $(SWEEP)
+	conformance/report-picture $(SWEEP) docs/report.png
+	conformance/pictures docs
 
 compare: build ## Compare run directories: make compare A=dir B=dir
 	$(C2M) compare $(A) $(B)
