@@ -167,8 +167,12 @@ fn of_a_fleet_the_servers_host_is_shown_and_memory_of_sockets_is_of_all() {
         rows.insert(1, other);
         cores.extend(reading(at, phase, 8).1.into_iter().map(|core| CoreRow { name: "load-1".into(), ..core }));
         // Readings of another run of the same shape, later.
-        rows.iter_mut().for_each(|row| row.t_ns += 10 * SECOND);
-        cores.iter_mut().for_each(|core| core.t_ns += 10 * SECOND);
+        for row in &mut rows {
+            row.t_ns += 10 * SECOND;
+        }
+        for core in &mut cores {
+            core.t_ns += 10 * SECOND;
+        }
         view.sampled(&rows, &cores);
     }
     let drawn = text(&cells(&view, 94.0, COLOR, (118, 34)));
