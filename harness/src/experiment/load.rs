@@ -84,17 +84,13 @@ const LIKELY: f64 = 0.4;
 /// As [`load`], of a text that is already in memory. `file` is how errors call it; `stem` names the experiment when it
 /// does not name itself.
 pub fn parse(file: &str, stem: &str, text: &str, overrides: &[String]) -> Result<Experiment, LoadError> {
-    let wrong_in_file = |error: &toml::de::Error| LoadError::Wrong {
-        place: place(file, text, error.span().map(|s| s.start)),
-        message: explain(error.message()),
-    };
-    let mut table: toml::Table = text.parse().map_err(|e| wrong_in_file(&e))?;
+    let mut table: toml::Table = text.parse().map_err(|e| wrong_in_file(file, text, &e))?;
     let plain = toml::from_str::<Experiment>(text);
     let mut experiment = match plain {
         Ok(experiment) => Some(experiment),
         // An override may supply what the file leaves out.
         Err(e) if !overrides.is_empty() && e.message().starts_with("missing field") => None,
-        Err(e) => return Err(wrong_in_file(&e)),
+        Err(e) => return Err(wrong_in_file(file, text, &e)),
     };
     for (i, text) in overrides.iter().enumerate() {
         set(&mut table, text)?;
@@ -120,6 +116,11 @@ pub fn parse(file: &str, stem: &str, text: &str, overrides: &[String]) -> Result
         LoadError::Wrong { place, message: e.to_string() }
     })?;
     Ok(experiment)
+}
+
+/// What is wrong with a TOML file, its place in it, and the likely key.
+pub(crate) fn wrong_in_file(file: &str, text: &str, error: &toml::de::Error) -> LoadError {
+    LoadError::Wrong { place: place(file, text, error.span().map(|s| s.start)), message: explain(error.message()) }
 }
 
 /// Sets one key by its dotted path. The value is TOML, or a bare word; an empty value removes the key.

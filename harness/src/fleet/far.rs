@@ -4,7 +4,7 @@
 //! One thread, beside those that read; it owns the children.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, Write as _};
+use std::io::BufRead as _;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use c2m_host::clock::monotonic_ns;
 use c2m_host::facts;
 use c2m_host::root::ProcRoot;
+use c2m_schema::control::write_line;
 
 use super::wire::{Ask, Hello, PROTOCOL, Program, Say};
 use crate::ground;
@@ -88,9 +89,7 @@ fn listen(to: &Sender<Heard>) {
 }
 
 fn say(line: &Say) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer(&mut out, line).context("tell the harness")?;
-    out.write_all(b"\n").and_then(|()| out.flush()).context("tell the harness")
+    write_line(&mut std::io::stdout().lock(), line).context("tell the harness")
 }
 
 impl FarEnd {

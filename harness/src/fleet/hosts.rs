@@ -7,9 +7,8 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 use crate::experiment::Words;
-
-/// Name of the copy in a run directory.
-pub const HOSTS_FILE: &str = "hosts.toml";
+use crate::experiment::load::wrong_in_file;
+use crate::run::label;
 
 /// The hosts of a run.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -74,15 +73,12 @@ impl Hosts {
     pub fn load(path: &Path, has_server: bool) -> anyhow::Result<Self> {
         let file = path.display();
         let text = std::fs::read_to_string(path).with_context(|| format!("{file}: can't be read"))?;
-        Self::parse(&text, has_server).with_context(|| format!("{file}"))
+        Self::parse(&file.to_string(), &text, has_server)
     }
 
-    fn parse(text: &str, has_server: bool) -> anyhow::Result<Self> {
-        let hosts: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            anyhow::anyhow!("line {line}: {}", error.message())
-        })?;
-        hosts.check(has_server)?;
+    fn parse(file: &str, text: &str, has_server: bool) -> anyhow::Result<Self> {
+        let hosts: Self = toml::from_str(text).map_err(|error| wrong_in_file(file, text, &error))?;
+        hosts.check(has_server).with_context(|| file.to_owned())?;
         Ok(hosts)
     }
 
@@ -90,8 +86,8 @@ impl Hosts {
         let mut names = std::collections::HashSet::new();
         for host in &self.hosts {
             let name = &host.name;
-            if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
-                bail!("hosts.name: {name:?} is no name of a host: use letters, digits, `-`, `_` and `.`");
+            if let Err(remedy) = label(name) {
+                bail!("hosts.name: {name:?} is no name of a host: {remedy}");
             }
             if !names.insert(name) {
                 bail!("hosts.name: two hosts are called {name:?}");
@@ -145,16 +141,20 @@ mod tests {
 
     #[test]
     fn a_command_is_words_or_a_text() {
-        let hosts =
-            Hosts::parse(&format!("{LOAD}{SERVER}command = [\"ip\", \"netns\", \"exec\", \"x y\"]\n"), true).unwrap();
+        let hosts = Hosts::parse(
+            "hosts.toml",
+            &format!("{LOAD}{SERVER}command = [\"ip\", \"netns\", \"exec\", \"x y\"]\n"),
+            true,
+        )
+        .unwrap();
         assert_eq!(hosts.server().unwrap().command.0, ["ip", "netns", "exec", "x y"]);
         assert_eq!(hosts.load_hosts().next().unwrap().command.0, ["ssh", "-p", "22", "root@a"]);
     }
 
     #[test]
     fn a_server_that_runs_already_has_no_host() {
-        assert!(Hosts::parse(LOAD, false).unwrap().server().is_none());
-        let error = Hosts::parse(&format!("{LOAD}{SERVER}"), false).unwrap_err().to_string();
+        assert!(Hosts::parse("hosts.toml", LOAD, false).unwrap().server().is_none());
+        let error = Hosts::parse("hosts.toml", &format!("{LOAD}{SERVER}"), false).unwrap_err().to_string();
         assert!(error.contains("none may"), "{error}");
     }
 
@@ -171,7 +171,7 @@ mod tests {
             (format!("{LOAD}{}", SERVER.replace("\"s\"", "\"s t\"")), &["letters, digits"]),
             (format!("{LOAD}{}", SERVER.replace("10.0.0.1", "10.0.0.x")), &["line 8"]),
         ] {
-            let error = format!("{:#}", Hosts::parse(&text, true).unwrap_err());
+            let error = format!("{:#}", Hosts::parse("hosts.toml", &text, true).unwrap_err());
             assert!(parts.iter().all(|part| error.contains(part)), "{text}: {error}");
         }
     }

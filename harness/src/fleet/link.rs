@@ -2,7 +2,7 @@
 //! and what is known of it. The thread ends with the process.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use c2m_host::clock::monotonic_ns;
+use c2m_schema::control::write_line;
 use c2m_schema::rows::{CoreRow, SampleRow};
 
 use super::clock::{Exchange, Offset, estimate};
@@ -126,11 +127,8 @@ impl Link {
 
     /// Asks the far end for something. Fails when it is lost.
     pub(super) fn ask(&self, ask: &Ask) -> std::io::Result<()> {
-        let mut line = serde_json::to_vec(ask)?;
-        line.push(b'\n');
         let mut stdin = lock(&self.stdin);
-        let pipe = stdin.as_mut().ok_or(std::io::ErrorKind::BrokenPipe)?;
-        pipe.write_all(&line).and_then(|()| pipe.flush())
+        write_line(stdin.as_mut().ok_or(std::io::ErrorKind::BrokenPipe)?, ask)
     }
 
     /// Starts a child, of which `to` hears.

@@ -2,6 +2,9 @@
 
 use c2m_schema::rows::{CoreRow, Phase, SampleRow, Subject};
 
+use crate::draw::charts::moments;
+use crate::run::raw::Reading;
+
 /// CPU shares are of at least so long: readings that follow each other at once say nothing.
 const SPAN_NS: u64 = 500_000_000;
 
@@ -61,36 +64,16 @@ pub struct Machine {
     pub harness: Option<Usage>,
     /// Memory per client.
     pub per_client: PerClient,
-    baseline: Levels,
+    baseline: Reading,
     before: Vec<SampleRow>,
     cores_before: Vec<CoreRow>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Levels {
-    server: Option<u64>,
-    agents: Option<u64>,
-    kernel: Option<u64>,
-}
-
-impl Levels {
-    fn of(rows: &[SampleRow]) -> Self {
-        let hosts = || rows.iter().filter(|r| r.subject == Subject::Host);
-        let sum = |of: fn(&SampleRow) -> Option<u64>| hosts().filter_map(of).reduce(|a, b| a + b);
-        let slab = sum(|h| h.slab_socket_bytes).or_else(|| sum(|h| h.slab_unreclaimable_bytes));
-        Self {
-            server: rows.iter().find(|r| r.subject == Subject::Server).and_then(|r| r.rss_bytes),
-            agents: rows.iter().filter(|r| r.subject == Subject::Agent).map(|r| r.rss_bytes).sum(),
-            kernel: slab.map(|slab| slab + sum(|h| h.tcp_memory_bytes).unwrap_or(0)),
-        }
-    }
 }
 
 impl Machine {
     /// Another repetition begins: other processes, another baseline.
     pub(super) fn begin(&mut self) {
         (self.server, self.agents, self.per_client) = (None, None, PerClient::default());
-        self.baseline = Levels::default();
+        self.baseline = Reading::default();
     }
 
     /// Takes the rows of one reading, with so many clients joined.
@@ -111,15 +94,16 @@ impl Machine {
             usage(Subject::Agent, self.agents),
             usage(Subject::Harness, self.harness),
         );
-        let levels = Levels::of(rows);
+        let agents = rows.iter().filter(|r| r.subject == Subject::Agent).count();
+        let levels = Reading::of(rows, agents);
         if rows.first().is_some_and(|r| r.phase == Phase::Start) {
             self.baseline = levels;
         } else if joined > 0 && rows.first().is_some_and(|r| r.phase != Phase::Drain) {
             let each = |low: Option<u64>, high: Option<u64>| Some((high? as f64 - low? as f64) / joined as f64);
             self.per_client = PerClient {
-                server: each(self.baseline.server, levels.server),
-                agents: each(self.baseline.agents, levels.agents),
-                kernel: each(self.baseline.kernel, levels.kernel),
+                server: each(self.baseline.server_rss_bytes, levels.server_rss_bytes),
+                agents: each(self.baseline.agent_rss_bytes, levels.agent_rss_bytes),
+                kernel: each(self.baseline.socket_bytes(), levels.socket_bytes()),
             };
         }
         let at = |rows: &[SampleRow]| rows.first().map_or(0, |r| r.t_ns);
@@ -137,16 +121,9 @@ impl Machine {
         }
         let before = std::mem::replace(&mut self.cores_before, cores.to_vec());
         let share = |now: &CoreRow| {
-            let Some(old) = before.iter().find(|old| old.core == now.core) else { return Core::default() };
-            let grown = |of: fn(&CoreRow) -> u64| of(now).saturating_sub(of(old)) as f64;
-            let (user, steal) = (grown(|r| r.user_ns), grown(|r| r.steal_ns));
-            let kernel = grown(|r| r.system_ns) + grown(|r| r.interrupt_ns);
-            let all = user + kernel + steal + grown(|r| r.idle_ns);
-            if all > 0.0 {
-                Core { user: user / all, kernel: kernel / all, steal: steal / all }
-            } else {
-                Core::default()
-            }
+            let old = before.iter().find(|old| old.core == now.core);
+            let done = old.and_then(|old| moments::core(now.core, old, now));
+            done.map_or_else(Core::default, |c| Core { user: c.user, kernel: c.system + c.interrupt, steal: c.steal })
         };
         self.cores = cores.iter().map(share).collect();
     }

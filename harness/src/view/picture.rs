@@ -5,19 +5,17 @@
 //! that they meet at the borders of cells.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
-use anyhow::Context as _;
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
-use resvg::tiny_skia::{Pixmap, Transform};
-use resvg::usvg::{Options, Tree, fontdb};
 
 use super::draw::{Theme, draw};
 use super::state::View;
+use crate::draw::canvas::escape;
+use crate::draw::palette::Rgb;
+use crate::draw::{font, png};
 
 const FAMILY: &str = "DejaVu Sans Mono";
 const REGULAR: &[u8] = include_bytes!("../../assets/DejaVuSansMono-subset.ttf");
@@ -30,10 +28,6 @@ const TEXT: f64 = CELL.0 * 2048.0 / 1233.0;
 const BASE: f64 = 15.0;
 /// Around the cells.
 const MARGIN: f64 = 14.0;
-/// Pixels of the PNG per logical pixel.
-const SCALE: f32 = 1.5;
-
-type Rgb = (u8, u8, u8);
 
 const PAPER: Rgb = (16, 20, 26);
 const INK: Rgb = (220, 224, 230);
@@ -61,7 +55,7 @@ pub fn svg(buffer: &Buffer, title: &str) -> String {
          <rect width=\"{width:.1}\" height=\"{height:.1}\" rx=\"8\" fill=\"{}\"/>\n\
          <g font-family=\"{FAMILY}\" font-size=\"{TEXT:.2}\">\n",
         escape(title),
-        faces(),
+        font::faces(FAMILY, REGULAR, BOLD),
         hex(PAPER),
     );
     for y in 0..area.height {
@@ -73,26 +67,7 @@ pub fn svg(buffer: &Buffer, title: &str) -> String {
 
 /// The PNG of such an SVG. Fails when it is none.
 pub fn png(svg: &str) -> anyhow::Result<Vec<u8>> {
-    let mut fonts = fontdb::Database::new();
-    fonts.load_font_data(REGULAR.to_vec());
-    fonts.load_font_data(BOLD.to_vec());
-    let options = Options { fontdb: Arc::new(fonts), font_family: FAMILY.to_owned(), ..Options::default() };
-    let tree = Tree::from_str(svg, &options).context("read the picture's SVG")?;
-    let size = tree.size();
-    let side = |logical: f32| (logical * SCALE).ceil() as u32;
-    let mut pixmap = Pixmap::new(side(size.width()), side(size.height())).context("allocate the picture")?;
-    resvg::render(&tree, Transform::from_scale(SCALE, SCALE), &mut pixmap.as_mut());
-    pixmap.encode_png().context("encode the picture")
-}
-
-fn faces() -> String {
-    let face = |weight: &str, bytes: &[u8]| {
-        format!(
-            "@font-face{{font-family:\"{FAMILY}\";font-weight:{weight};src:url(data:font/ttf;base64,{}) format(\"truetype\")}}",
-            BASE64.encode(bytes)
-        )
-    };
-    face("normal", REGULAR) + &face("bold", BOLD)
+    png::render_with(svg, font::alone(FAMILY, REGULAR, BOLD), FAMILY)
 }
 
 /// How a cell is set.
@@ -214,10 +189,6 @@ fn braille(out: &mut String, bits: u32, (x, y): (f64, f64), fill: &str) {
 
 fn hex((r, g, b): Rgb) -> String {
     format!("#{r:02x}{g:02x}{b:02x}")
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

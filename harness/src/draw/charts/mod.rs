@@ -5,7 +5,7 @@ mod broadcast;
 mod cpu;
 mod htop;
 mod memory;
-mod moments;
+pub(crate) mod moments;
 mod money;
 pub(super) mod overlay;
 mod series;

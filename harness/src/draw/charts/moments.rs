@@ -12,12 +12,12 @@ const BEFORE: usize = 3;
 
 /// What a core did between two readings, as shares of the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Core {
-    pub(super) number: u32,
-    pub(super) user: f64,
-    pub(super) system: f64,
-    pub(super) interrupt: f64,
-    pub(super) steal: f64,
+pub(crate) struct Core {
+    pub(crate) number: u32,
+    pub(crate) user: f64,
+    pub(crate) system: f64,
+    pub(crate) interrupt: f64,
+    pub(crate) steal: f64,
 }
 
 impl Core {
@@ -204,8 +204,8 @@ fn intervals<'a>(rows: impl Iterator<Item = &'a CoreRow>) -> Vec<Interval> {
         .collect()
 }
 
-/// None where no time passed by the core's own count.
-fn core(number: u32, before: &CoreRow, after: &CoreRow) -> Option<Core> {
+/// What a core did between two readings; none where no time passed by its own count.
+pub(crate) fn core(number: u32, before: &CoreRow, after: &CoreRow) -> Option<Core> {
     let of = |part: fn(&CoreRow) -> u64| part(after).saturating_sub(part(before)) as f64;
     let parts = [of(|r| r.user_ns), of(|r| r.system_ns), of(|r| r.interrupt_ns), of(|r| r.steal_ns)];
     let total = parts.iter().sum::<f64>() + of(|r| r.idle_ns);
