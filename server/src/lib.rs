@@ -19,10 +19,12 @@ mod manners;
 mod metrics;
 mod origin;
 pub mod reclaim;
+mod session;
 mod shard;
 mod shared;
 mod slab;
 mod stats;
+mod upgrade;
 
 pub use boot::{Drained, Running, Server};
 pub use config::Config;
