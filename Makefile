@@ -8,7 +8,7 @@ export FUZZ_SECONDS ?= 10
 
 .DEFAULT_GOAL := help
 FLEET_PACKAGES := iproute2 openssh-server openssh-client util-linux
-.PHONY: help build experiment smoke test check fmt clippy bench plots report compare conformance faults sensitivity fuzz-smoke fleet
+.PHONY: help build experiment smoke test check fmt clippy bench plots report index pictures compare man conformance faults sensitivity fuzz-smoke fleet
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,8 +44,18 @@ plots: build ## Draw the charts of RUN again
 report: build ## Write the report of RUN again
 	$(C2M) report $(RUN)
 
+index: build ## List every run below $(RESULTS) on one page, with links to the reports
+	$(C2M) report --index $(RESULTS)
+
+# One line for each source of pictures.
+pictures: build ## Draw every picture of the documents again, from committed results
+	$(C2M) plot results/sweep/20261125T142106Z-adba7e145 --only users,htop,memory,broadcast --format png --out docs
+
 compare: build ## Compare run directories: make compare A=dir B=dir
 	$(C2M) compare $(A) $(B)
+
+man: ## Write man pages and shell completions into target/man and target/completions
+	cargo run --release --locked -p c2m-manual -- target
 
 conformance: build ## Clients and suites that others wrote, against server and load client; PART=name for one of them
 	conformance/run $(PART)

@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Command, CommandFactory as _, Parser, Subcommand};
+
+mod help;
 
 /// Measures how many WebSocket channel clients a server holds, what each costs, and what a message to all of them does.
 #[derive(Debug, Parser)]
-#[command(name = "c2m", version)]
+#[command(name = "c2m", version, after_help = help::C2M)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -15,22 +17,34 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Run an experiment; prints the run directory
+    #[command(after_help = help::RUN)]
     Run(crate::run::Args),
     /// Run the definition of a run directory again, and compare the two
+    #[command(after_help = help::RERUN)]
     Rerun(crate::rerun::Args),
     /// The far end on a host of a fleet; started by `run --hosts`
     #[command(hide = true)]
     Host(crate::fleet::far::Args),
     /// Say what an experiment needs beside what this machine has, and how to raise it
+    #[command(after_help = help::DOCTOR)]
     Doctor(crate::doctor::Args),
     /// Measure what this machine can do at best with bare sockets
+    #[command(after_help = help::FLOOR)]
     Floor(crate::floor::Args),
-    /// Write charts and report of a run directory again
+    /// Write charts and report of a run directory again, or an index of all runs
+    #[command(after_help = help::REPORT)]
     Report(crate::report::Args),
     /// Draw the charts of a run directory again
+    #[command(after_help = help::PLOT)]
     Plot(crate::draw::Args),
-    /// Compare two run directories
+    /// Compare run directories, or one with what others published
+    #[command(after_help = help::COMPARE)]
     Compare(crate::compare::Args),
+}
+
+/// The whole command line, for whoever documents it.
+pub fn command() -> Command {
+    Cli::command()
 }
 
 /// Exit status of what could not be run at all.

@@ -330,6 +330,59 @@ fn a_wrong_key_is_named_with_its_file_and_the_likely_one() {
     assert!(bench.runs().is_empty());
 }
 
+/// Any command can be the server: what it started is sampled as one, and ends with the run.
+#[test]
+fn another_server_is_started_seen_to_be_ready_measured_and_ended() {
+    let own = Path::new(env!("CARGO_BIN_EXE_c2m")).with_file_name("c2m-server");
+    // Free in a network of the run's own.
+    let port = 4567;
+    for ready in ["\"type\":\"ready\"".to_owned(), format!("http://127.0.0.1:{port}/healthz")] {
+        let bench = Bench::new();
+        // A shell that waits for what it started, as launchers do.
+        let script = format!("$SERVER --listen 127.0.0.1:{port}; true");
+        let keys = format!(
+            "[server]\ncommand = [\"sh\", \"-c\", {script:?}]\nenv = {{ SERVER = {own:?} }}\nready = {ready:?}\n\
+             url = \"ws://127.0.0.1:{port}/socket/websocket\"\n[clients]"
+        );
+        let text = small(200, 1_000, 5).replace("[clients]", &keys);
+        let output = bench.c2m(&bench.experiment("other", &text)).output().expect("c2m runs");
+        if errors(&output).contains("no private network") {
+            println!("skipped: the run has no network of its own, so the port may be taken");
+            return;
+        }
+        assert!(output.status.success(), "{}", errors(&output));
+        let points: Vec<PointRow> = table::read(&run_directory(&output)).expect("points.csv");
+        assert_eq!((points[0].joined, points[0].deliveries_received), (Some(200), Some(1_000)), "{points:?}");
+        // A shell alone would be far below.
+        assert!(points[0].server_rss_bytes > Some(5_000_000), "{points:?}");
+        let left = String::from_utf8(Command::new("ps").args(["-eo", "args"]).output().expect("ps runs").stdout);
+        assert!(!left.expect("UTF-8").contains(&format!("--listen 127.0.0.1:{port}")), "nothing is left running");
+    }
+}
+
+/// A server that runs already is loaded, and nothing is said of its memory.
+#[test]
+fn a_server_that_runs_already_is_reached_by_its_url() {
+    let own = Path::new(env!("CARGO_BIN_EXE_c2m")).with_file_name("c2m-server");
+    let mut command = Command::new(own);
+    let mut server = command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().expect("starts");
+    let mut line = String::new();
+    let stdout = server.stdout.take().expect("piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("a line");
+    let ready: c2m_schema::control::ServerEvent = serde_json::from_str(&line).expect("ready");
+    let c2m_schema::control::ServerEvent::Ready(ready) = ready else { panic!("{line}") };
+    let bench = Bench::new();
+    let keys = format!("[server]\nurl = \"ws://{}/socket/websocket\"\n[clients]", ready.address);
+    let text = small(100, 1_000, 3).replace("[clients]", &keys);
+    let output = bench.c2m(&bench.experiment("there", &text)).output().expect("c2m runs");
+    assert!(output.status.success(), "{}", errors(&output));
+    let points: Vec<PointRow> = table::read(&run_directory(&output)).expect("points.csv");
+    assert_eq!((points[0].joined, points[0].deliveries_received), (Some(100), Some(300)), "{points:?}");
+    assert_eq!((points[0].server_rss_bytes, points[0].server_shards), (None, None));
+    kill(server.id(), "TERM");
+    server.wait().expect("ends");
+}
+
 /// C24: two runs that begin in the same second do not mix.
 #[test]
 fn runs_of_the_same_second_get_directories_of_their_own() {

@@ -53,6 +53,24 @@ fn a_value_out_of_range_is_named_with_its_line_and_a_remedy() {
 }
 
 #[test]
+fn a_price_is_checked_written_down_as_run_and_carried_into_the_record() {
+    let with = |text: &str| format!("{MINIMAL}\n[host]\n{text}");
+    for wrong in ["0", "-5", "nan", "inf", "1e12"] {
+        let text = with(&format!("price_per_month_usd = {wrong}"));
+        assert_refused(&text, &[], &["host.price_per_month_usd", "out of range", "from 0.01"]);
+    }
+    assert_refused(&with("price_per_month_eur = 5"), &[], &["did you mean `price_per_month_usd`"]);
+    let experiment = read(&with("price_per_month_usd = 79.5"), &["isolate=host"]).unwrap();
+    assert!(toml::to_string(&experiment).unwrap().contains("price_per_month_usd = 79.5"));
+    let ground = c2m::ground::prepare(experiment, None).unwrap();
+    assert_eq!(ground.host.price_per_month_usd, Some(79.5));
+    assert!(
+        !toml::to_string(&read(MINIMAL, &[]).unwrap()).unwrap().contains("[host]"),
+        "left out where it says nothing"
+    );
+}
+
+#[test]
 fn overrides_reach_any_key_and_are_checked_like_the_file() {
     let e = read(
         MINIMAL,

@@ -38,9 +38,9 @@ pub struct ServerReady {
     pub pid: u32,
     /// Bound address, `ip:port`.
     pub address: String,
-    /// What carries the clients.
+    /// What carries the clients; none in another server than c2m-server.
     #[serde(default)]
-    pub engine: Engine,
+    pub engine: Option<Engine>,
     /// Number of shards (threads that hold connections).
     pub shards: u32,
     /// Where the limit on descriptors counts.

@@ -121,7 +121,7 @@ pub struct Isolation {
 }
 
 /// Facts about the machine, as far as they bear on a result.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostRecord {
     /// Host name.
     pub name: String,
@@ -149,6 +149,9 @@ pub struct HostRecord {
     pub hypervisor: bool,
     /// Every sysctl that bears on the result: name and value, as the processes of the run see them.
     pub sysctls: Vec<(String, String)>,
+    /// What the machine costs, US dollars a month; none where the definition does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_per_month_usd: Option<f64>,
 }
 
 /// What the processes of one repetition said of themselves.

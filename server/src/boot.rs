@@ -1,7 +1,7 @@
 //! Start and end of a server: limits, the port, what must exist before any thread has a descriptor table of its own,
 //! the threads. Runs on the caller's thread.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
@@ -99,7 +99,8 @@ impl Server {
         };
         let (stop_http, stop) = oneshot::channel();
         let http_shared = Arc::clone(&shared);
-        let http = thread::Builder::new().name("http".to_owned()).spawn(|| http::run(http_receive, http_shared, stop));
+        let http =
+            thread::Builder::new().name("http".to_owned()).spawn(move || http::run(http_receive, &http_shared, stop));
         match http {
             Ok(http) => {
                 Ok(Running { shared, file_tables: plan.file_tables, nofile, carrier, http, stop_http, _port: port })
@@ -175,7 +176,21 @@ fn plan(config: &Config, nofile: Nofile) -> io::Result<TablePlan> {
 /// shards' sockets share it. Port 0 becomes a port. The order matters: with `SO_REUSEPORT` from the start, this would
 /// succeed beside another server that has it too, and the two would share each other's clients.
 fn reserve_port(address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
+    let named = |error: io::Error| {
+        let remedy = match error.kind() {
+            ErrorKind::AddrInUse => {
+                " (another program listens there, `ss -ltnp` says which; --listen takes another port, 0 any that is free)"
+            }
+            ErrorKind::AddrNotAvailable => {
+                " (no address of this machine, `ip addr` lists them; 0.0.0.0 is all of them)"
+            }
+            ErrorKind::PermissionDenied => {
+                " (ports below net.ipv4.ip_unprivileged_port_start take root; --listen takes another)"
+            }
+            _ => "",
+        };
+        io::Error::new(error.kind(), format!("{address}: {error}{remedy}"))
+    };
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into()).map_err(named)?;
@@ -264,7 +279,7 @@ impl Running {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             address: self.address().to_string(),
-            engine: config.engine,
+            engine: Some(config.engine),
             shards: threads,
             file_tables: self.file_tables,
             nofile: self.nofile.soft,

@@ -71,10 +71,12 @@ counters! {
     accepted "c2m_accepted_total" "counter" "Accepted sockets.";
     upgraded "c2m_upgraded_total" "counter" "Completed WebSocket upgrades.";
     joins "c2m_joins_total" "counter" "Joins answered ok.";
+    messages "c2m_messages_total" "counter" "Messages from clients, heartbeats among them.";
     broadcasts "c2m_broadcasts_total" "counter" "Broadcasts begun, on the shard of the sender.";
     deliveries "c2m_deliveries_total" "counter" "Broadcast frames handed to the kernel in whole.";
     bytes_in "c2m_bytes_in_total" "counter" "Bytes read from sockets.";
     bytes_out "c2m_bytes_out_total" "counter" "Bytes written to sockets.";
+    busy_ns "c2m_busy_nanoseconds_total" "counter" "Time that the shard's loop was at work and not waiting for something to do.";
 }
 
 /// What one shard publishes. Aligned so that two shards never write to one cache line.

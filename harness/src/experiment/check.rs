@@ -1,6 +1,6 @@
 //! Which values of a definition are out of range. Pure.
 
-use c2m_schema::control::BroadcastPlan;
+use c2m_schema::control::{BroadcastPlan, Engine, FileTables};
 
 use crate::plan;
 
@@ -24,6 +24,7 @@ const CLIENTS_MAX: u64 = 100_000_000;
 /// Longest time that any key may ask for, in seconds.
 const SECONDS_MAX: f64 = 86_400.0;
 const RATE_PER_S_MAX: f64 = 10_000_000.0;
+const PRICE_MAX: f64 = 10_000_000.0;
 const PAYLOAD_BYTES_MAX: u64 = 60 * 1024;
 
 /// The first value that is out of range, if any.
@@ -41,6 +42,9 @@ pub fn check(e: &Experiment) -> Result<(), OutOfRange> {
     agents(e)?;
     if let Some(floor) = e.floor {
         within("floor.broadcasts", f64::from(floor.broadcasts), 0.0, 1_000.0)?;
+    }
+    if let Some(price) = e.host.price_per_month_usd {
+        within("host.price_per_month_usd", price, 0.01, PRICE_MAX)?;
     }
     within("measure.repetitions", f64::from(e.measure.repetitions), 1.0, 1_000.0)?;
     within("measure.settle_s", e.measure.settle_s, 0.0, SECONDS_MAX)?;
@@ -61,17 +65,16 @@ pub fn check(e: &Experiment) -> Result<(), OutOfRange> {
 /// What is allowed and likely not meant.
 pub fn warnings(e: &Experiment) -> Vec<String> {
     let mut warnings = Vec::new();
-    if e.clients.heartbeat_s <= 0.0 && e.server.idle_timeout_s > 0 {
+    // What another server does with idle clients is not known here.
+    let closes_idle = e.server.idle_timeout_s > 0 && !e.server.is_foreign();
+    if e.clients.heartbeat_s <= 0.0 && closes_idle {
         warnings.push(format!(
             "without heartbeats the server closes clients after {} s: set server.idle_timeout_s = 0 to hold them longer",
             e.server.idle_timeout_s
         ));
     }
     // Phoenix's own defaults, 30 s and 60 s, are at the limit.
-    if e.clients.heartbeat_s > 0.0
-        && e.server.idle_timeout_s > 0
-        && e.clients.heartbeat_s * 2.0 > e.server.idle_timeout_s as f64
-    {
+    if e.clients.heartbeat_s > 0.0 && closes_idle && e.clients.heartbeat_s * 2.0 > e.server.idle_timeout_s as f64 {
         warnings.push(format!(
             "a heartbeat every {} s leaves no second chance before the server's idle timeout of {} s: one that is late may cost \
              the client; make clients.heartbeat_s at most half of server.idle_timeout_s",
@@ -112,7 +115,77 @@ fn server(e: &Experiment) -> Result<(), OutOfRange> {
     if let Some(shards) = e.server.shards {
         within("server.shards", f64::from(shards), 1.0, 4096.0)?;
     }
-    within("server.idle_timeout_s", e.server.idle_timeout_s as f64, 0.0, SECONDS_MAX)
+    within("server.idle_timeout_s", e.server.idle_timeout_s as f64, 0.0, SECONDS_MAX)?;
+    engine(e)?;
+    foreign(e)
+}
+
+/// Which engines, and what they don't do.
+fn engine(e: &Experiment) -> Result<(), OutOfRange> {
+    let engines = &e.server.engine.0;
+    if engines.is_empty() {
+        return out("server.engine", "a list is empty", "write one engine, or several: \"shards\", \"tokio\"");
+    }
+    if engines.iter().enumerate().any(|(i, engine)| engines[..i].contains(engine)) {
+        return out("server.engine", "an engine is named twice", "name each once; measure.repetitions repeats a point");
+    }
+    if engines.len() > 1 && e.search.is_some() {
+        return out("server.engine", "a search varies one key alone", "write one engine");
+    }
+    if engines.contains(&Engine::Tokio) && e.server.file_tables == Some(FileTables::Private) {
+        let problem = "the tokio engine has no private file tables: its tasks move between threads";
+        return out("server.file_tables", problem, "leave it out, or write \"shared\"");
+    }
+    Ok(())
+}
+
+/// The keys of a server that is not c2m-server.
+fn foreign(e: &Experiment) -> Result<(), OutOfRange> {
+    let server = &e.server;
+    within("server.ready_timeout_s", server.ready_timeout_s, 0.1, 3_600.0)?;
+    if !server.is_foreign() {
+        let given = [
+            ("server.ready", server.ready.is_some()),
+            ("server.dir", server.dir.is_some()),
+            ("server.env", !server.env.is_empty()),
+        ];
+        return match given.iter().find(|(_, given)| *given) {
+            Some((key, _)) => {
+                out(key, "it is of another server than c2m-server", "write server.command and server.url as well")
+            }
+            None => Ok(()),
+        };
+    }
+    let Some(url) = &server.url else {
+        return out(
+            "server.url",
+            "it is missing",
+            "write where clients connect: \"ws://127.0.0.1:4000/socket/websocket\"",
+        );
+    };
+    if server.authority().is_none_or(|at| !at.contains(':')) {
+        return out("server.url", format!("`{url}` can't be connected to"), "write ws://host:port/path");
+    }
+    if server.engine.0 != [Engine::Shards] {
+        return out("server.engine", "engines are of c2m-server", "leave it out with server.url");
+    }
+    if server.shards.is_some() || server.file_tables.is_some() {
+        return out("server.shards", "shards and file_tables are of c2m-server", "leave them out with server.url");
+    }
+    match (server.command.is_empty(), &server.ready) {
+        (true, Some(_)) => out("server.ready", "nothing is started", "write server.command, or leave server.ready out"),
+        (true, None) if server.dir.is_some() || !server.env.is_empty() => out(
+            "server.command",
+            "it is missing",
+            "write what starts the server, or leave server.dir and server.env out",
+        ),
+        (false, None) => out(
+            "server.ready",
+            "it is missing",
+            "write text of the line by which the server says that it listens, or an http:// URL that answers then",
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn clients(e: &Experiment) -> Result<(), OutOfRange> {

@@ -15,7 +15,7 @@ use c2m_schema::rows::{CoreRow, SampleRow};
 
 use super::clock::{Exchange, Offset, estimate};
 use super::hosts::HostSpec;
-use super::wire::{Ask, Hello, PROTOCOL, Say};
+use super::wire::{Ask, Hello, PROTOCOL, Program, Say};
 use crate::run::child::{Input, Who};
 use crate::run::progress::Progress;
 
@@ -134,14 +134,15 @@ impl Link {
     }
 
     /// Starts a child, of which `to` hears.
-    pub(super) fn start(&self, child: u64, who: Who, args: Vec<String>, to: Sender<Input>) -> anyhow::Result<()> {
+    pub(super) fn start(&self, child: u64, program: Program, to: Sender<Input>) -> anyhow::Result<()> {
+        let who = program.who();
         let mut state = lock(&self.state);
         if let Some(reason) = &state.lost {
             bail!("host {}: {reason}", self.name);
         }
         state.children.insert(child, (who, to));
         drop(state);
-        self.ask(&Ask::Start { child, who, args }).with_context(|| format!("host {}: start {who}", self.name))
+        self.ask(&Ask::Start { child, program }).with_context(|| format!("host {}: start {who}", self.name))
     }
 
     /// Ends a child at once, and hears no more of it.

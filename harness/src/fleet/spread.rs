@@ -9,8 +9,8 @@ use crate::run::split::{Place, share};
 
 /// What the hosts of a fleet have.
 pub struct Ground<'a> {
-    /// The server's host.
-    pub server: (&'a str, &'a Have),
+    /// The server's host: name and what there is; none when the server runs already.
+    pub server: Option<(&'a str, &'a Have)>,
     /// The load hosts: name, source addresses, what there is.
     pub load: Vec<(String, Vec<IpAddr>, Have)>,
 }
@@ -53,8 +53,8 @@ fn shares(whole: u64, weights: &[u64]) -> Vec<u64> {
 /// The needs of every point on every host, each said to be of its host.
 pub fn preflight(e: &Experiment, ground: &Ground<'_>) -> Vec<PointChecks> {
     let of_point = |(e, point): (Experiment, Point)| {
-        let (name, have) = ground.server;
-        let mut all = named(name, checks(&e, &point, have, Part::server(point.clients)));
+        let of_server = |(name, have)| named(name, checks(&e, &point, have, Part::server(point.clients)));
+        let mut all: Vec<Check> = ground.server.into_iter().flat_map(of_server).collect();
         for (place, (name, sources, have)) in places(&e, &point, ground).iter().zip(&ground.load) {
             let part = Part::agent(place.clients, addresses(sources));
             all.extend(named(name, checks(&e, &point, have, part)));
@@ -105,7 +105,7 @@ mod tests {
         let e = crate::experiment::load::parse("x.toml", "x", text, &[]).unwrap();
         let two: Vec<IpAddr> = ["10.0.0.2", "10.0.0.3"].map(|a| a.parse().unwrap()).to_vec();
         let load = vec![("a".to_owned(), two, have.clone()), ("b".to_owned(), Vec::new(), have.clone())];
-        let ground = Ground { server: ("s", &have), load };
+        let ground = Ground { server: Some(("s", &have)), load };
         let checks = preflight(&e, &ground);
         let held: Vec<u64> = places(&e, &checks[0].point, &ground).iter().map(|p| p.clients).collect();
         assert_eq!(held, [20_000, 10_000]);

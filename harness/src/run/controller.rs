@@ -13,7 +13,7 @@ use c2m_schema::control::{AgentCommand, BroadcastPlan};
 use c2m_schema::rows::Phase;
 
 use super::bounds::Bounds;
-use super::child::{Child, Input, Launch, ServerSpec, Who};
+use super::child::{Child, Foreign, Input, Launch, ServerSpec, Who};
 use super::progress::{Meter, Progress, Shown};
 use super::quiet;
 use super::raw::{AgentRaw, End, Raw, Reading};
@@ -118,7 +118,17 @@ impl Controller<'_> {
     fn start_server(&mut self) -> Result<(), Halt> {
         self.enter(Phase::Start);
         let server = &self.task.experiment.server;
+        if server.is_remote() {
+            return Ok(());
+        }
         let spec = ServerSpec {
+            foreign: server.ready.clone().map(|ready| Foreign {
+                command: server.command.0.clone(),
+                dir: server.dir.clone(),
+                env: server.env.clone(),
+                ready,
+            }),
+            engine: self.task.point.engine,
             listen: self.launch.listen(),
             clients: self.task.point.clients,
             idle_timeout_s: server.idle_timeout_s,
@@ -141,9 +151,11 @@ impl Controller<'_> {
         let bound = self.task.bounds.answer;
         self.wait("every agent has said hello", bound, |s| s.agents.iter().all(|a| a.greeted))?;
         let address = self.state.raw.ready.as_ref().map(|r| r.address.clone()).unwrap_or_default();
-        self.launch.listens(&address);
+        self.launch.listens(self.task.experiment.server.authority().unwrap_or(&address));
         let Task { experiment, point, places, seed, .. } = self.task;
-        let plans = agent_plans(experiment, point, places, &self.launch.reached(&address), seed);
+        let own = || format!("ws://{}/socket/websocket", self.launch.reached(&address));
+        let url = experiment.server.url.clone().unwrap_or_else(own);
+        let plans = agent_plans(experiment, point, places, &url, seed);
         for (i, plan) in plans.into_iter().enumerate() {
             self.tell(i, &AgentCommand::Prepare(Box::new(plan)));
         }
@@ -153,8 +165,8 @@ impl Controller<'_> {
     }
 
     fn watches(&mut self, who: Who, child: &dyn Child) {
-        if let Some(pid) = child.pid() {
-            self.watch.process(who, pid);
+        if let Some(watched) = child.watched() {
+            self.watch.process(who, watched);
         }
     }
 

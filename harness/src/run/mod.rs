@@ -33,6 +33,7 @@ use crate::text::{bytes, count};
 pub mod bounds;
 pub mod child;
 pub mod controller;
+mod foreign;
 pub mod machine;
 pub mod process;
 pub mod progress;
@@ -155,9 +156,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<(ExitCode, Option<PathBuf>)> {
     // A search can't skip one of its bounds.
     let searches = ground.experiment.search.is_some();
     if refused > 0 && (!args.fit || searches || refused == checks.len()) {
-        let advice = if args.fit { "" } else { "; --fit runs those that do" };
-        let ground = if fleet.is_some() { "these hosts" } else { "this machine" };
-        progress.line(&format!("{refused} of {} points do not fit {ground}{advice}", checks.len()));
+        progress.line(&advice(&ground, fleet.is_some(), checks.len(), refused, args.fit));
         return Ok((ExitCode::from(COULD_NOT_RUN), None));
     }
     let stop = Arc::new(AtomicBool::new(false));
@@ -188,13 +187,37 @@ fn fresh_seed() -> u64 {
     unix_ns() & u64::from(u32::MAX)
 }
 
+/// What to do where points do not fit.
+fn advice(ground: &Ground, is_fleet: bool, points: usize, refused: usize, fit: bool) -> String {
+    if is_fleet {
+        // The table above says which host is short of what.
+        let some = if fit || refused == points { "" } else { ", or run those that do with --fit" };
+        return format!("{refused} of {points} points do not fit these hosts: raise what is short{some}");
+    }
+    let fits = preflight::largest_that_fits(&ground.experiment, &ground.have);
+    let smaller = match &ground.experiment.search {
+        _ if fits == 0 => String::new(),
+        Some(search) if search.key == SearchKey::ClientsCounts => {
+            format!(", or search up to {}: --set search.high={fits}", count(fits))
+        }
+        _ => format!(", or hold at most {} clients: --set 'clients.counts=[{fits}]'", count(fits)),
+    };
+    let some = if fit || refused == points || ground.experiment.search.is_some() {
+        ""
+    } else {
+        ", or run those that do with --fit"
+    };
+    let of = if points == 1 { "the only point does".to_owned() } else { format!("{refused} of {points} points do") };
+    format!("{of} not fit this machine: raise what is short{smaller}{some}")
+}
+
 fn rfc3339(at: OffsetDateTime) -> anyhow::Result<String> {
     Ok(at.replace_nanosecond(0)?.format(&Rfc3339)?)
 }
 
 /// Reaches the hosts of `file`, and looks around there. Fails when the definition is of one machine.
 fn of_hosts(mut e: Experiment, file: &Path, progress: &Progress) -> anyhow::Result<(Ground, Fleet)> {
-    let hosts = Hosts::load(file)?;
+    let hosts = Hosts::load(file, !e.server.is_remote())?;
     let agents = u32::try_from(hosts.load_hosts().count()).unwrap_or(u32::MAX);
     let wrong = |key: &str, remedy: &str| anyhow::anyhow!("with --hosts, {key} {remedy}");
     if e.clients.counts == Counts::Auto {
@@ -213,7 +236,9 @@ fn of_hosts(mut e: Experiment, file: &Path, progress: &Progress) -> anyhow::Resu
     check::check(&e).map_err(|error| anyhow::anyhow!("{}: {error}", error.key))?;
     let fleet = Fleet::connect(hosts, progress)?;
     let server = fleet.records().swap_remove(0).host;
-    let have = fleet.ground().server.1.clone();
+    let ground = fleet.ground();
+    let have = ground.server.map_or(&ground.load[0].2, |(_, have)| have).clone();
+    drop(ground);
     let isolation = Isolation { mode: Isolate::Host.name().into(), ..Isolation::default() };
     let notes = vec![fleet::describe(&fleet)];
     Ok((Ground { experiment: e, auto: false, have, host: server, isolation, notes }, fleet))
@@ -234,8 +259,10 @@ fn begin(args: &Args, ground: &Ground, fleet: Option<&Fleet>, now: OffsetDateTim
     let compact = now.format(format_description!("[year][month][day]T[hour][minute][second]Z"))?;
     let git = env!("C2M_GIT");
     let name = store::stamp(&compact, git, args.label.as_deref());
-    let dir = store::create_directory(&args.results, &ground.experiment.name, &name)
-        .with_context(|| format!("make a run directory in {}", args.results.display()))?;
+    let dir = store::create_directory(&args.results, &ground.experiment.name, &name).with_context(|| {
+        let results = args.results.display();
+        format!("{results}: no run directory can be made there (name another place with --results DIR)")
+    })?;
     let record = RunRecord {
         schema: c2m_schema::SCHEMA_VERSION.into(),
         c2m_version: env!("CARGO_PKG_VERSION").into(),

@@ -15,7 +15,7 @@ use c2m_schema::control::{AgentStats, ServerStats};
 use c2m_schema::rows::{CoreRow, Phase, SampleRow, Subject};
 use c2m_schema::table::Writer;
 
-use super::child::Who;
+use super::child::{Watched, Who};
 use super::machine::Read;
 use super::watch::Watch;
 
@@ -29,7 +29,7 @@ struct Moment {
     point: u32,
     repetition: u32,
     phase: Phase,
-    processes: Vec<(Who, u32)>,
+    processes: Vec<(Who, Watched)>,
     server: Option<ServerStats>,
     agents: BTreeMap<usize, AgentStats>,
     server_rss_bytes: Option<u64>,
@@ -100,8 +100,8 @@ impl Watch for Sampling {
         self.moment().phase = phase;
     }
 
-    fn process(&mut self, who: Who, pid: u32) {
-        self.moment().processes.push((who, pid));
+    fn process(&mut self, who: Who, watched: Watched) {
+        self.moment().processes.push((who, watched));
     }
 
     fn forget(&mut self, who: Who) {

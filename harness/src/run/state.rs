@@ -31,6 +31,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(45);
 
 /// How an end in order is described.
 const IN_ORDER: &str = "exit status 0";
+const BY_SIGTERM: &str = "killed by signal 15";
 
 /// One child and what it has said beyond what is in [`Raw`].
 #[derive(Default)]
@@ -174,7 +175,9 @@ impl State {
             Who::Server => self.server.asked_to_end,
             Who::Agent(i) => self.agents[i].asked_to_end,
         };
-        if asked && !how.starts_with(IN_ORDER) {
+        // A server that is not c2m-server is asked by a signal, of which most programs end.
+        let by_signal = who == Who::Server && how.starts_with(BY_SIGTERM);
+        if asked && !how.starts_with(IN_ORDER) && !by_signal {
             self.notes.push(format!("{who} did not end in order ({how})"));
         }
         let phase = self.raw.phase.name();

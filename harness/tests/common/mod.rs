@@ -11,15 +11,15 @@ use std::sync::mpsc::Sender;
 use c2m::experiment::{Experiment, load};
 use c2m::plan::points;
 use c2m::run::bounds::Bounds;
-use c2m::run::child::{Child, Input, Launch, ServerSpec, Who};
+use c2m::run::child::{Child, Input, Launch, ServerSpec, Watched, Who};
 use c2m::run::controller::{Task, repetition};
 use c2m::run::progress::Progress;
 use c2m::run::raw::Raw;
 use c2m::run::watch::Watch;
 use c2m_schema::CONTROL_PROTOCOL;
 use c2m_schema::control::{
-    AgentCommand, AgentEvent, AgentPrepared, AgentStats, AgentSummary, BroadcastLedger, BroadcastPlan, FileTables,
-    ServerEvent, ServerReady, ServerStats,
+    AgentCommand, AgentEvent, AgentPrepared, AgentStats, AgentSummary, BroadcastLedger, BroadcastPlan, Engine,
+    FileTables, ServerEvent, ServerReady, ServerStats,
 };
 use c2m_schema::histogram::Recorder;
 use c2m_schema::rows::{Phase, SampleRow, Subject};
@@ -75,9 +75,12 @@ impl Launch for Cast {
                 version: "0".into(),
                 pid: 1,
                 address: "127.0.0.1:9".into(),
+                engine: Some(Engine::Shards),
                 shards: 2,
                 file_tables: FileTables::Shared,
                 nofile: 1024,
+                clients_max: 900,
+                read_buffer_bytes: 0,
                 idle_timeout_s: 60,
                 max_message_bytes: 65_536,
                 check_origin: false,
@@ -122,6 +125,8 @@ impl Actor {
                     workers: 2,
                     file_tables: FileTables::Shared,
                     nofile: 1024,
+                    clients_max: 900,
+                    read_buffer_bytes: 0,
                     sources: 1,
                     source_ports: (1024, 65535),
                     capacity: 64_512,
@@ -202,11 +207,11 @@ impl Actor {
 }
 
 impl Child for Actor {
-    fn pid(&self) -> Option<u32> {
-        Some(match self.who {
+    fn watched(&self) -> Option<Watched> {
+        Some(Watched::Process(match self.who {
             Who::Server => 1,
             Who::Agent(i) => 2 + i as u32,
-        })
+        }))
     }
 
     fn send(&mut self, command: &AgentCommand) -> io::Result<()> {
@@ -263,7 +268,7 @@ impl Watch for Scribe {
     fn phase(&mut self, phase: Phase) {
         self.phases.push(phase);
     }
-    fn process(&mut self, who: Who, _: u32) {
+    fn process(&mut self, who: Who, _: Watched) {
         self.processes.push(who);
     }
     fn forget(&mut self, who: Who) {

@@ -153,8 +153,7 @@ pub(crate) trait Calls: Session {
             }
             Body::Binary(_) if serializer == Serializer::V1 => {}
             Body::Binary(data) => {
-                phoenix::encode_binary_push(self.text(), &join_ref, topic, event, data)
-                    .map_err(|_| Unencodable)?;
+                phoenix::encode_binary_push(self.text(), &join_ref, topic, event, data).map_err(|_| Unencodable)?;
                 self.frame(Data::Binary);
             }
             Body::Json(_) => return Err(Unencodable),

@@ -59,8 +59,10 @@ impl Shard {
                 .collect();
             for earlier in earlier {
                 self.deliver_broadcast(index, &earlier);
+                earlier.add_reached(1);
             }
             self.deliver_broadcast(index, &broadcast);
+            broadcast.add_reached(1);
         }
         self.post(broadcast, topic, Some(number));
         Ok(())
@@ -153,13 +155,17 @@ impl Shard {
     /// One step of a topic's current walk: how many members were served, and whether it is through.
     fn walk_topic(&mut self, topic: u32) -> (usize, bool) {
         let Some(broadcast) = self.topics.current(topic).cloned() else { return (0, true) };
-        for sent in 0..SENDS_PER_TOPIC {
-            let Some(number) = self.topics.step(topic) else { return (sent, true) };
+        let mut sent = 0;
+        while sent < SENDS_PER_TOPIC
+            && let Some(number) = self.topics.step(topic)
+        {
             if let Some(membership) = self.memberships.get(number) {
                 self.deliver_broadcast(membership.connection, &broadcast);
             }
+            sent += 1;
         }
-        (SENDS_PER_TOPIC, false)
+        broadcast.add_reached(sent);
+        (sent, sent < SENDS_PER_TOPIC)
     }
 
     fn deliver_broadcast(&mut self, index: u32, broadcast: &Broadcast) {

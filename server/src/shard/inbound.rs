@@ -32,6 +32,7 @@ impl Shard {
     fn on_event(&mut self, index: u32, event: Event<'_>) -> ControlFlow<()> {
         let Some(connection) = self.connections.get_mut(index) else { return ControlFlow::Break(()) };
         connection.last_seen_s = self.now_s;
+        self.counters.messages += u64::from(matches!(event, Event::Text(_) | Event::Binary(_)));
         match (event, connection.state) {
             (Event::Ping(payload), _) => {
                 frame::encode(&mut self.reply, OpCode::Control(Control::Pong), payload, None);

@@ -150,6 +150,8 @@ impl Shard {
             self.walk_step();
             self.sweep_step();
             let ended = self.drain_step();
+            // From the look at the clock with which the turn began.
+            self.counters.busy_ns += clock::monotonic_ns().saturating_sub(self.now_ns);
             self.stats().publish(&self.counters);
             if let Some(ended) = ended {
                 return Ok(ended);

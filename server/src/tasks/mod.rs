@@ -133,8 +133,7 @@ impl Tasks {
             accepted
         });
         accepted.map_err(|_| io::Error::other("the task that accepts panicked"))?;
-        let ended =
-            Ended { closed: engine.closed.load(Ordering::Relaxed), cut: engine.connections().len() as u64 };
+        let ended = Ended { closed: engine.closed.load(Ordering::Relaxed), cut: engine.connections().len() as u64 };
         runtime.shutdown_timeout(SHUTDOWN);
         if ended.cut > 0 {
             for stats in &engine.shared.stats {
