@@ -125,8 +125,6 @@ impl Actor {
                     workers: 2,
                     file_tables: FileTables::Shared,
                     nofile: 1024,
-                    clients_max: 900,
-                    read_buffer_bytes: 0,
                     sources: 1,
                     source_ports: (1024, 65535),
                     capacity: 64_512,
