@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use c2m_schema::control::Engine;
 use c2m_schema::rooms::{RoomPlan, Rooms, Sizes};
 
 use crate::experiment::{Counts, Experiment};
@@ -15,6 +16,8 @@ pub struct Point {
     pub index: u32,
     /// Clients held.
     pub clients: u64,
+    /// What carries them in c2m-server.
+    pub engine: Engine,
     /// JSON payload of each broadcast.
     pub payload_bytes: u64,
     /// Nanoseconds between the due times of broadcasts.
@@ -44,6 +47,9 @@ pub fn slow_clients(clients: u64, share: f64) -> u64 {
 /// What an experiment varies beside the number of clients.
 #[derive(Clone, Copy, Default)]
 struct Variant {
+    engine: Engine,
+    /// Whether the engine is told, as there are several.
+    engines_vary: bool,
     rooms: Option<(u32, Sizes)>,
     slow_share: Option<f64>,
 }
@@ -63,8 +69,16 @@ impl Variant {
             None => vec![None],
             Some(slow) => slow.share.0.iter().copied().map(Some).collect(),
         };
-        let with_shares = |rooms| shares.iter().map(move |&slow_share| Self { rooms, slow_share });
-        rooms.into_iter().flat_map(with_shares).collect()
+        let engines = &e.server.engine.0;
+        let engines_vary = engines.len() > 1;
+        let mut variants = Vec::new();
+        for &rooms in &rooms {
+            for &slow_share in &shares {
+                // Innermost, so that what is to be compared is measured one after the other.
+                variants.extend(engines.iter().map(|&engine| Self { engine, engines_vary, rooms, slow_share }));
+            }
+        }
+        variants
     }
 
     fn name(&self, slow_clients: Option<u64>) -> Vec<String> {
@@ -73,7 +87,8 @@ impl Variant {
             _ => format!("{rooms} rooms {}", sizes.name()),
         });
         let slow = slow_clients.map(|n| format!("{n} slow"));
-        rooms.into_iter().chain(slow).collect()
+        let engine = self.engines_vary.then(|| self.engine.name().to_owned());
+        engine.into_iter().chain(rooms).chain(slow).collect()
     }
 }
 
@@ -102,6 +117,7 @@ pub fn points(e: &Experiment) -> Vec<Point> {
             let mut point = Point {
                 index: points.len() as u32,
                 clients,
+                engine: variant.engine,
                 payload_bytes,
                 interval_ns: 0,
                 variant: names.join(", "),

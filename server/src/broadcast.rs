@@ -75,7 +75,23 @@ impl Broadcast {
         Some(slot.get_or_init(|| self.encode(serializer)))
     }
 
+    /// The message alone, for who frames it otherwise; none for data to version 1. Encoded anew by each call.
+    pub(crate) fn message(&self, serializer: Serializer) -> Option<(Data, Bytes)> {
+        if matches!((serializer, &self.payload), (Serializer::V1, Payload::Binary(_))) {
+            return None;
+        }
+        let (kind, message) = self.encode_message(serializer);
+        Some((kind, message.into()))
+    }
+
     fn encode(&self, serializer: Serializer) -> Bytes {
+        let (kind, message) = self.encode_message(serializer);
+        let mut framed = Vec::with_capacity(message.len() + 10);
+        frame::encode(&mut framed, OpCode::Data(kind), &message, None);
+        Bytes::from(framed)
+    }
+
+    fn encode_message(&self, serializer: Serializer) -> (Data, Vec<u8>) {
         let mut message = Vec::new();
         let kind = match &self.payload {
             Payload::Json(json) => {
@@ -89,9 +105,7 @@ impl Broadcast {
                 Data::Binary
             }
         };
-        let mut framed = Vec::with_capacity(message.len() + 10);
-        frame::encode(&mut framed, OpCode::Data(kind), &message, None);
-        Bytes::from(framed)
+        (kind, message)
     }
 }
 
@@ -169,6 +183,11 @@ impl Bus {
         }
         self.flights.in_flight.fetch_sub(1, Ordering::AcqRel);
         None
+    }
+
+    /// Makes every shard look.
+    pub(crate) fn wake_all(&self) {
+        (0..self.mailboxes.len()).for_each(|shard| self.wake(shard));
     }
 
     /// Broadcasts in flight.

@@ -4,7 +4,8 @@
 //! - [`Server`] starts one; [`Running`] is the handle; [`Config`] says how, [`cli`] for people.
 //!
 //! Inside, data plane and control plane are apart. Data plane: `shard` (a thread each: sockets, topics, fan-out), with
-//! `slab` (where it keeps clients), `broadcast` (what goes between shards), [`channel`] (what the rooms do), `manners` and `origin`.
+//! `slab` (where it keeps clients), `broadcast` (what goes between shards); or `tasks`, the usual way to the same, as a
+//! baseline. Both carry `session` (what messages mean), with [`channel`] (what the rooms do), `upgrade`, `manners` and `origin`.
 //! Control plane: `boot` (start and end), `http` with `metrics`, `longpoll`, `pages` and `dashboard`, `handoff` (connections on their way there), `stats`.
 //! `shared` is all that the threads have in common.
 
@@ -22,12 +23,16 @@ mod metrics;
 mod origin;
 mod pages;
 pub mod reclaim;
+mod session;
 mod shard;
 mod shared;
 mod slab;
 mod stats;
+mod tasks;
+mod upgrade;
 
 pub use boot::{Drained, Running, Server};
+pub use c2m_schema::control::Engine;
 pub use config::Config;
 pub use manners::Manners;
 pub use origin::Origin;

@@ -1,6 +1,6 @@
 //! Which values of a definition are out of range. Pure.
 
-use c2m_schema::control::BroadcastPlan;
+use c2m_schema::control::{BroadcastPlan, Engine, FileTables};
 
 use crate::plan;
 
@@ -116,7 +116,27 @@ fn server(e: &Experiment) -> Result<(), OutOfRange> {
         within("server.shards", f64::from(shards), 1.0, 4096.0)?;
     }
     within("server.idle_timeout_s", e.server.idle_timeout_s as f64, 0.0, SECONDS_MAX)?;
+    engine(e)?;
     foreign(e)
+}
+
+/// Which engines, and what they don't do.
+fn engine(e: &Experiment) -> Result<(), OutOfRange> {
+    let engines = &e.server.engine.0;
+    if engines.is_empty() {
+        return out("server.engine", "a list is empty", "write one engine, or several: \"shards\", \"tokio\"");
+    }
+    if engines.iter().enumerate().any(|(i, engine)| engines[..i].contains(engine)) {
+        return out("server.engine", "an engine is named twice", "name each once; measure.repetitions repeats a point");
+    }
+    if engines.len() > 1 && e.search.is_some() {
+        return out("server.engine", "a search varies one key alone", "write one engine");
+    }
+    if engines.contains(&Engine::Tokio) && e.server.file_tables == Some(FileTables::Private) {
+        let problem = "the tokio engine has no private file tables: its tasks move between threads";
+        return out("server.file_tables", problem, "leave it out, or write \"shared\"");
+    }
+    Ok(())
 }
 
 /// The keys of a server that is not c2m-server.
@@ -145,6 +165,9 @@ fn foreign(e: &Experiment) -> Result<(), OutOfRange> {
     };
     if server.authority().is_none_or(|at| !at.contains(':')) {
         return out("server.url", format!("`{url}` can't be connected to"), "write ws://host:port/path");
+    }
+    if server.engine.0 != [Engine::Shards] {
+        return out("server.engine", "engines are of c2m-server", "leave it out with server.url");
     }
     if server.shards.is_some() || server.file_tables.is_some() {
         return out("server.shards", "shards and file_tables are of c2m-server", "leave them out with server.url");

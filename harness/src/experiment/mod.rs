@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use c2m_schema::control::{ArrivalPhase, FileTables};
+use c2m_schema::control::{ArrivalPhase, Engine, FileTables};
 use c2m_schema::rooms::Sizes;
 use serde::{Deserialize, Serialize};
 
@@ -95,27 +95,18 @@ impl Host {
     }
 }
 
-/// Which implementation of the server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Engine {
-    /// `c2m-server`: a thread with its own epoll loop per shard.
-    #[default]
-    Shards,
-}
-
 /// `[server]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
-    /// Implementation.
-    pub engine: Engine,
+    /// What carries the clients in c2m-server: `shards`, or `tokio`, the usual Rust stack. A list makes points of each.
+    pub engine: OneOrMany<Engine>,
     /// Seconds without a frame after which the server closes a client; 0 is never.
     pub idle_timeout_s: u64,
     /// Threads that hold connections; left out: as many as cores and descriptor limits ask for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shards: Option<u32>,
-    /// Where the limit on descriptors counts; left out: whichever fits.
+    /// Where the limit on descriptors counts; left out: whichever fits. The tokio engine has one shared table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_tables: Option<FileTables>,
     /// Another server than c2m-server, that the run starts; left out: c2m-server.
@@ -141,7 +132,7 @@ pub struct Server {
 impl Default for Server {
     fn default() -> Self {
         Self {
-            engine: Engine::Shards,
+            engine: OneOrMany(vec![Engine::Shards]),
             idle_timeout_s: 60,
             shards: None,
             file_tables: None,

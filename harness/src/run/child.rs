@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 
-use c2m_schema::control::{AgentCommand, FileTables};
+use c2m_schema::control::{AgentCommand, Engine, FileTables};
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::clock::Offset;
@@ -65,6 +65,8 @@ pub trait Child {
 pub struct ServerSpec {
     /// Another server than c2m-server; then the rest says nothing.
     pub foreign: Option<Foreign>,
+    /// What carries the clients.
+    pub engine: Engine,
     /// Address to listen on.
     pub listen: SocketAddr,
     /// Clients to plan shards and tables for.
@@ -95,6 +97,7 @@ impl ServerSpec {
     pub fn args(&self) -> Vec<String> {
         let mut args = vec!["--stdio".to_owned()];
         let mut flag = |name: &str, value: String| args.extend([name.to_owned(), value]);
+        flag("--engine", self.engine.name().to_owned());
         flag("--listen", self.listen.to_string());
         flag("--clients", self.clients.to_string());
         flag("--idle-timeout-s", self.idle_timeout_s.to_string());

@@ -49,6 +49,9 @@ impl Gate {
             return;
         }
         let ready = ServerEvent::Ready(ServerReady {
+            engine: None,
+            clients_max: 0,
+            read_buffer_bytes: 0,
             protocol: CONTROL_PROTOCOL,
             version: String::new(),
             pid: self.pid,

@@ -19,8 +19,8 @@ use c2m::run::watch::Watch;
 use c2m::run::wishes::Wishes;
 use c2m_schema::CONTROL_PROTOCOL;
 use c2m_schema::control::{
-    AgentCommand, AgentEvent, AgentPrepared, AgentStats, AgentSummary, BroadcastLedger, BroadcastPlan, FileTables,
-    ServerEvent, ServerReady, ServerStats,
+    AgentCommand, AgentEvent, AgentPrepared, AgentStats, AgentSummary, BroadcastLedger, BroadcastPlan, Engine,
+    FileTables, ServerEvent, ServerReady, ServerStats,
 };
 use c2m_schema::histogram::Recorder;
 use c2m_schema::rows::{Phase, SampleRow, Subject};
@@ -78,9 +78,12 @@ impl Launch for Cast {
                 version: "0".into(),
                 pid: 1,
                 address: "127.0.0.1:9".into(),
+                engine: Some(Engine::Shards),
                 shards: 2,
                 file_tables: FileTables::Shared,
                 nofile: 1024,
+                clients_max: 900,
+                read_buffer_bytes: 0,
                 idle_timeout_s: 60,
                 max_message_bytes: 65_536,
                 check_origin: false,
