@@ -20,7 +20,14 @@ help: ## List the targets
 build: ## Build the three programs, optimised
 	cargo build --release --locked --workspace --bins
 
-experiment: build ## Run experiments/$(EXP).toml, as far as it fits this machine, and name the report
+NODE_SERVER := experiments/servers/node/node_modules
+$(NODE_SERVER): experiments/servers/node/package-lock.json
+	@command -v npm > /dev/null || { echo "npm is missing (Debian package npm), or leave Node out as experiments/engines.toml says" >&2; exit 1; }
+	npm ci --silent --prefix $(@D)
+	touch $@
+
+# What an experiment needs beside the three programs.
+experiment: build $(if $(filter engines,$(EXP)),$(NODE_SERVER)) ## Run experiments/$(EXP).toml, as far as it fits this machine, and name the report
 	$(C2M) run experiments/$(EXP).toml $(FIT) --results $(RESULTS)
 
 smoke: build ## 1,000 clients, a few seconds

@@ -4,8 +4,8 @@ use c2m_host::netns::Setting;
 use c2m_schema::control::Engine;
 use serde::{Deserialize, Serialize};
 
-use crate::experiment::Experiment;
-use crate::plan::{ALL_IN_BYTES_PER_CLIENT, Point, Room, planned};
+use crate::experiment::{Carrier, Experiment};
+use crate::plan::{ALL_IN_BYTES_PER_CLIENT, Point, Room, alternatives, planned};
 use crate::text::{bytes, count};
 
 mod descriptors;
@@ -182,38 +182,37 @@ pub fn setting(command: &str) -> Option<Setting> {
 
 /// The needs of one host's part of a point.
 pub fn checks(e: &Experiment, point: &Point, have: &Have, part: Part) -> Vec<Check> {
-    let mut checks = descriptors::checks(e, point.engine, have, part);
+    let mut checks = descriptors::checks(e, have, part);
     checks.extend(network::checks(e, point, have, part));
     checks.push(memory(have, part));
-    checks.extend(threads(e, point.engine, have, part));
+    checks.extend(threads(e, have, part));
     checks
 }
 
-/// The largest count of clients for which limits, ports and threads suffice, memory aside.
+/// The largest count of clients for which limits, ports and threads suffice with each server, memory aside.
 pub fn clients_by_limits(e: &Experiment, have: &Have) -> u64 {
-    let fits = |clients: u64| {
-        let probe = probe_point(e, clients);
-        let refused = |c: &Check| c.verdict == Verdict::Refuse && c.what != MEMORY;
-        !checks(e, &probe, have, Part::whole(e, &probe)).iter().any(refused)
-    };
-    largest(fits)
+    largest_with_each(e, have, |c| c.verdict != Verdict::Refuse || c.what == MEMORY)
 }
 
-/// The largest count of clients that fits in every respect.
+/// The largest count of clients that fits in every respect, with each server.
 pub fn largest_that_fits(e: &Experiment, have: &Have) -> u64 {
+    largest_with_each(e, have, |c| c.verdict != Verdict::Refuse)
+}
+
+fn largest_with_each(e: &Experiment, have: &Have, holds: fn(&Check) -> bool) -> u64 {
+    let servers: Vec<Experiment> = alternatives(e).collect();
     largest(|clients| {
-        let probe = probe_point(e, clients);
-        fits(&checks(e, &probe, have, Part::whole(e, &probe)))
+        let probe = probe_point(clients);
+        servers.iter().all(|e| checks(e, &probe, have, Part::whole(e, &probe)).iter().all(holds))
     })
 }
 
 /// The largest count of clients that a load agent of its own host can hold, with so many source addresses.
 pub fn agent_capacity(e: &Experiment, have: &Have, sources: u64) -> u64 {
-    largest(|clients| fits(&checks(e, &probe_point(e, clients), have, Part::agent(clients, sources))))
-}
-
-fn fits(checks: &[Check]) -> bool {
-    checks.iter().all(|c| c.verdict != Verdict::Refuse)
+    largest(|clients| {
+        let checks = checks(e, &probe_point(clients), have, Part::agent(clients, sources));
+        checks.iter().all(|c| c.verdict != Verdict::Refuse)
+    })
 }
 
 /// What bounds automatic counts on this machine.
@@ -225,13 +224,12 @@ pub fn room(e: &Experiment, have: &Have) -> Room {
     }
 }
 
-fn probe_point(e: &Experiment, clients: u64) -> Point {
-    // Of several engines the one that holds the fewest counts.
-    let engine = *e.server.engine.0.iter().find(|&&engine| engine == Engine::Tokio).unwrap_or(&Engine::Shards);
+/// A point of so many clients. What the definition varies does not matter to what is needed.
+fn probe_point(clients: u64) -> Point {
     Point {
         index: 0,
         clients,
-        engine,
+        carrier: Carrier::Own(Engine::default()),
         payload_bytes: 64,
         interval_ns: 1_000_000_000,
         variant: String::new(),
@@ -274,9 +272,9 @@ fn memory(have: &Have, part: Part) -> Check {
 /// Threads of a process beside those that hold clients.
 const THREADS_BESIDE: u64 = 8;
 
-fn threads(e: &Experiment, engine: Engine, have: &Have, part: Part) -> Option<Check> {
+fn threads(e: &Experiment, have: &Have, part: Part) -> Option<Check> {
     let left = have.threads_left?;
-    let (server, agents) = descriptors::threads(e, engine, have, part);
+    let (server, agents) = descriptors::threads(e, have, part);
     let need = server + agents + (1 + part.agents) * THREADS_BESIDE;
     let enough = need <= left;
     Some(Check {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use c2m::rundir::RunDir;
+use c2m_schema::control::Engine;
 use c2m_schema::rooms::{RoomPlan, Rooms, Sizes};
 use c2m_schema::rows::{BroadcastRow, ErrorRow, FloorRow, Phase, PointRow, SampleRow, Status, Subject};
 use c2m_schema::table;
@@ -358,6 +359,45 @@ fn another_server_is_started_seen_to_be_ready_measured_and_ended() {
         let left = String::from_utf8(Command::new("ps").args(["-eo", "args"]).output().expect("ps runs").stdout);
         assert!(!left.expect("UTF-8").contains(&format!("--listen 127.0.0.1:{port}")), "nothing is left running");
     }
+}
+
+/// The same points on each engine and on another server, in one run, which ends with all of them beside each other.
+#[test]
+fn engines_and_another_server_are_measured_in_one_run_and_compared() {
+    let own = Path::new(env!("CARGO_BIN_EXE_c2m")).with_file_name("c2m-server");
+    let bench = Bench::new();
+    let keys = format!(
+        "[server]\nengine = [\"shards\", \"tokio\", \"other\"]\n[server.others.other]\n\
+         command = [{own:?}, \"--listen\", \"127.0.0.1:4568\"]\nready = \"\\\"type\\\":\\\"ready\\\"\"\n\
+         url = \"ws://127.0.0.1:4568/socket/websocket\"\n[clients]"
+    );
+    let text = small(150, 1_000, 4).replace("[clients]", &keys).replace("[measure]\n", "[measure]\nrepetitions = 2\n");
+    let output = bench.c2m(&bench.experiment("engines", &text)).output().expect("c2m runs");
+    let said = errors(&output);
+    if said.contains("no private network") {
+        println!("skipped: the run has no network of its own, so the port may be taken");
+        return;
+    }
+    assert!(output.status.success(), "{said}");
+    for part in ["150 clients: medians", "shards", "server CPU per million deliveries", "×"] {
+        assert!(said.contains(part), "{part:?} is not in\n{said}");
+    }
+    let run = run_directory(&output);
+    let points: Vec<PointRow> = table::read(&run).expect("points.csv");
+    let variants: Vec<_> = points.iter().map(|p| p.variant.as_str()).collect();
+    assert_eq!(variants, ["shards", "shards", "tokio", "tokio", "other", "other"]);
+    for p in &points {
+        assert_eq!((p.joined, p.deliveries_received, p.deliveries_missing), (Some(150), Some(600), Some(0)), "{p:?}");
+    }
+    let record = RunDir::load(&run).expect("a run").record.expect("run.json");
+    let engines: Vec<_> = record.roles.iter().map(|role| role.server.as_ref().and_then(|ready| ready.engine)).collect();
+    assert_eq!(engines[..4], [Some(Engine::Shards), Some(Engine::Shards), Some(Engine::Tokio), Some(Engine::Tokio)]);
+    assert_eq!(engines[4..], [None, None], "of another server nothing is known");
+    let html = std::fs::read_to_string(run.join("report.html")).expect("report");
+    assert!(html.contains("Servers side by side"));
+    let compared = Command::new(env!("CARGO_BIN_EXE_c2m")).arg("compare").arg(&run).output().expect("c2m runs");
+    let text = String::from_utf8(compared.stdout).expect("UTF-8");
+    assert!(text.contains("A  shards\nB  tokio") && text.contains("B  other"), "{text}");
 }
 
 /// A server that runs already is loaded, and nothing is said of its memory.

@@ -108,5 +108,7 @@ Examples:
       For a pipeline: exit status 3 only when a median is worse by more than a tenth
   c2m compare results/published/experiments.csv results/sweep/20261125T142106Z-adba7e145 --markdown
       Beside what others published, as tables for a document
+  c2m compare results/engines/RUN
+      One run of several servers: each of them beside the first
 
 Exit status: 0 same or better, 3 worse, 4 not comparable, 2 nothing was compared.";

@@ -1,17 +1,17 @@
 //! Which values of a definition are out of range. Pure.
 
-use c2m_schema::control::{BroadcastPlan, Engine, FileTables};
+use c2m_schema::control::BroadcastPlan;
 
 use crate::plan;
 
-use super::{Clients, Counts, Expect, Experiment, Interval, Joined, Search, SearchKey, SlowKind};
+use super::{Clients, Counts, Expect, Experiment, Interval, Joined, Search, SearchKey, SlowKind, server};
 
 /// A value that is out of range.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{problem}; {remedy}")]
 pub struct OutOfRange {
     /// Dotted path of the key.
-    pub key: &'static str,
+    pub key: String,
     /// What is wrong with its value.
     pub problem: String,
     /// What to write instead.
@@ -22,7 +22,7 @@ pub struct OutOfRange {
 /// catches slips of the finger.
 const CLIENTS_MAX: u64 = 100_000_000;
 /// Longest time that any key may ask for, in seconds.
-const SECONDS_MAX: f64 = 86_400.0;
+pub(super) const SECONDS_MAX: f64 = 86_400.0;
 const RATE_PER_S_MAX: f64 = 10_000_000.0;
 const PRICE_MAX: f64 = 10_000_000.0;
 const PAYLOAD_BYTES_MAX: u64 = 60 * 1024;
@@ -30,7 +30,7 @@ const PAYLOAD_BYTES_MAX: u64 = 60 * 1024;
 /// The first value that is out of range, if any.
 pub fn check(e: &Experiment) -> Result<(), OutOfRange> {
     name(e)?;
-    server(e)?;
+    server::check(e)?;
     if let Some(search) = &e.search {
         searched(e, search)?;
     }
@@ -88,11 +88,11 @@ pub fn warnings(e: &Experiment) -> Vec<String> {
     warnings
 }
 
-fn out<T>(key: &'static str, problem: impl Into<String>, remedy: impl Into<String>) -> Result<T, OutOfRange> {
-    Err(OutOfRange { key, problem: problem.into(), remedy: remedy.into() })
+pub(super) fn out<T>(key: &str, problem: impl Into<String>, remedy: impl Into<String>) -> Result<T, OutOfRange> {
+    Err(OutOfRange { key: key.to_owned(), problem: problem.into(), remedy: remedy.into() })
 }
 
-fn within(key: &'static str, value: f64, low: f64, high: f64) -> Result<(), OutOfRange> {
+pub(super) fn within(key: &str, value: f64, low: f64, high: f64) -> Result<(), OutOfRange> {
     if value >= low && value <= high {
         return Ok(());
     }
@@ -109,83 +109,6 @@ fn name(e: &Experiment) -> Result<(), OutOfRange> {
         return out("question", "it is empty", "write the question that the experiment answers");
     }
     Ok(())
-}
-
-fn server(e: &Experiment) -> Result<(), OutOfRange> {
-    if let Some(shards) = e.server.shards {
-        within("server.shards", f64::from(shards), 1.0, 4096.0)?;
-    }
-    within("server.idle_timeout_s", e.server.idle_timeout_s as f64, 0.0, SECONDS_MAX)?;
-    engine(e)?;
-    foreign(e)
-}
-
-/// Which engines, and what they don't do.
-fn engine(e: &Experiment) -> Result<(), OutOfRange> {
-    let engines = &e.server.engine.0;
-    if engines.is_empty() {
-        return out("server.engine", "a list is empty", "write one engine, or several: \"shards\", \"tokio\"");
-    }
-    if engines.iter().enumerate().any(|(i, engine)| engines[..i].contains(engine)) {
-        return out("server.engine", "an engine is named twice", "name each once; measure.repetitions repeats a point");
-    }
-    if engines.len() > 1 && e.search.is_some() {
-        return out("server.engine", "a search varies one key alone", "write one engine");
-    }
-    if engines.contains(&Engine::Tokio) && e.server.file_tables == Some(FileTables::Private) {
-        let problem = "the tokio engine has no private file tables: its tasks move between threads";
-        return out("server.file_tables", problem, "leave it out, or write \"shared\"");
-    }
-    Ok(())
-}
-
-/// The keys of a server that is not c2m-server.
-fn foreign(e: &Experiment) -> Result<(), OutOfRange> {
-    let server = &e.server;
-    within("server.ready_timeout_s", server.ready_timeout_s, 0.1, 3_600.0)?;
-    if !server.is_foreign() {
-        let given = [
-            ("server.ready", server.ready.is_some()),
-            ("server.dir", server.dir.is_some()),
-            ("server.env", !server.env.is_empty()),
-        ];
-        return match given.iter().find(|(_, given)| *given) {
-            Some((key, _)) => {
-                out(key, "it is of another server than c2m-server", "write server.command and server.url as well")
-            }
-            None => Ok(()),
-        };
-    }
-    let Some(url) = &server.url else {
-        return out(
-            "server.url",
-            "it is missing",
-            "write where clients connect: \"ws://127.0.0.1:4000/socket/websocket\"",
-        );
-    };
-    if server.authority().is_none_or(|at| !at.contains(':')) {
-        return out("server.url", format!("`{url}` can't be connected to"), "write ws://host:port/path");
-    }
-    if server.engine.0 != [Engine::Shards] {
-        return out("server.engine", "engines are of c2m-server", "leave it out with server.url");
-    }
-    if server.shards.is_some() || server.file_tables.is_some() {
-        return out("server.shards", "shards and file_tables are of c2m-server", "leave them out with server.url");
-    }
-    match (server.command.is_empty(), &server.ready) {
-        (true, Some(_)) => out("server.ready", "nothing is started", "write server.command, or leave server.ready out"),
-        (true, None) if server.dir.is_some() || !server.env.is_empty() => out(
-            "server.command",
-            "it is missing",
-            "write what starts the server, or leave server.dir and server.env out",
-        ),
-        (false, None) => out(
-            "server.ready",
-            "it is missing",
-            "write text of the line by which the server says that it listens, or an http:// URL that answers then",
-        ),
-        _ => Ok(()),
-    }
 }
 
 fn clients(e: &Experiment) -> Result<(), OutOfRange> {

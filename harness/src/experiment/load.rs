@@ -110,7 +110,7 @@ pub fn parse(file: &str, stem: &str, text: &str, overrides: &[String]) -> Result
         let by_override = overrides.iter().rev().find(|o| o.split('=').next().is_some_and(|k| k.trim() == e.key));
         let place = match by_override {
             Some(o) => format!("--set {o}"),
-            None => line_of_key(text, e.key)
+            None => line_of_key(text, &e.key)
                 .map_or_else(|| format!("{file}, key `{}`", e.key), |n| format!("{file}, line {n}, key `{}`", e.key)),
         };
         LoadError::Wrong { place, message: e.to_string() }

@@ -3,17 +3,16 @@
 //! Plain data, owned by whoever read it. Unknown keys are refused; every key that is left out has the default written
 //! here. [`load`] reads files and overrides, [`check`] says which values are out of range.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-use c2m_schema::control::{ArrivalPhase, Engine, FileTables};
+use c2m_schema::control::{ArrivalPhase, FileTables};
 use c2m_schema::rooms::Sizes;
 use serde::{Deserialize, Serialize};
 
 pub mod check;
 pub mod load;
+mod server;
 mod words;
 
+pub use server::{Carrier, OtherServer, Server};
 pub use words::{Counts, Interval, Joined, OneOrMany, Payloads, Words};
 
 /// One experiment.
@@ -92,80 +91,6 @@ pub struct Host {
 impl Host {
     fn is_empty(&self) -> bool {
         *self == Self::default()
-    }
-}
-
-/// `[server]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Server {
-    /// What carries the clients in c2m-server: `shards`, or `tokio`, the usual Rust stack. A list makes points of each.
-    pub engine: OneOrMany<Engine>,
-    /// Seconds without a frame after which the server closes a client; 0 is never.
-    pub idle_timeout_s: u64,
-    /// Threads that hold connections; left out: as many as cores and descriptor limits ask for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub shards: Option<u32>,
-    /// Where the limit on descriptors counts; left out: whichever fits. The tokio engine has one shared table.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file_tables: Option<FileTables>,
-    /// Another server than c2m-server, that the run starts; left out: c2m-server.
-    #[serde(skip_serializing_if = "Words::is_empty")]
-    pub command: Words,
-    /// Where `command` is started; left out: where c2m is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dir: Option<PathBuf>,
-    /// Variables for `command`, beside those of c2m.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
-    /// When it can be connected to: text in a line of its output, or an `http://` URL that answers 2xx.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ready: Option<String>,
-    /// How long that may take, in seconds.
-    pub ready_timeout_s: f64,
-    /// Where clients connect, `ws://host:port/path`. Without `command`: a server that runs already, of which nothing is
-    /// known but what clients see.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Self {
-            engine: OneOrMany(vec![Engine::Shards]),
-            idle_timeout_s: 60,
-            shards: None,
-            file_tables: None,
-            command: Words::default(),
-            dir: None,
-            env: BTreeMap::new(),
-            ready: None,
-            ready_timeout_s: 30.0,
-            url: None,
-        }
-    }
-}
-
-impl Server {
-    /// Whether it runs already, and elsewhere.
-    pub fn is_remote(&self) -> bool {
-        self.url.is_some() && self.command.is_empty()
-    }
-
-    /// `host:port` of the URL.
-    pub fn authority(&self) -> Option<&str> {
-        self.url.as_deref()?.strip_prefix("ws://")?.split('/').next()
-    }
-
-    /// Whether it runs already, and on another host.
-    pub fn is_elsewhere(&self) -> bool {
-        let is_here = |at: &str| ["127.", "localhost:", "[::1]"].iter().any(|here| at.starts_with(here));
-        self.is_remote() && !self.authority().is_some_and(is_here)
-    }
-
-    /// Whether it is another one than c2m-server.
-    pub fn is_foreign(&self) -> bool {
-        self.url.is_some() || !self.command.is_empty()
     }
 }
 

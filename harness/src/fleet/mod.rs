@@ -17,12 +17,14 @@ use c2m_schema::control::AgentCommand;
 use c2m_schema::rows::{CoreRow, SampleRow, Subject};
 use c2m_schema::run::FleetRecord;
 
+use crate::preflight::Have;
 use crate::run::child::{Child, Input, Launch, ServerSpec, Watched, Who};
 use crate::run::machine::{Machine, Read};
 use crate::run::progress::Progress;
 use clock::Offset;
 use hosts::{HostSpec, Hosts};
 use link::{Link, Sample};
+use spread::LoadHost;
 use wire::{Ask, Program};
 
 pub mod clock;
@@ -80,12 +82,19 @@ impl Fleet {
 
     /// What the spread of clients over the load hosts follows from.
     pub fn ground(&self) -> spread::Ground<'_> {
-        let load =
-            |(spec, link): (&HostSpec, &Arc<Link>)| (spec.name.clone(), spec.sources.clone(), link.hello.have.clone());
+        let load = self.hosts.load_hosts().zip(&self.load);
         spread::Ground {
             server: self.server.as_ref().map(|link| (&*link.name, &link.hello.have)),
-            load: self.hosts.load_hosts().zip(&self.load).map(load).collect(),
+            load: load
+                .map(|(spec, link)| LoadHost { name: &spec.name, sources: &spec.sources, have: &link.hello.have })
+                .collect(),
         }
+    }
+
+    /// What there is on the server's host, or on the first one where the server runs already.
+    pub fn first_host(&self) -> &Have {
+        let first = self.server.as_ref().unwrap_or(&self.load[0]);
+        &first.hello.have
     }
 
     /// A reader of all hosts for the sampler, whose times count from `begin_ns`.

@@ -24,9 +24,10 @@ struct Holder {
 
 impl Holder {
     /// None where no server runs.
-    fn server(e: &Experiment, engine: Engine, part: Part) -> Option<Self> {
+    fn server(e: &Experiment, part: Part) -> Option<Self> {
         let need = Need { clients: part.served, hashed: true, reserve: RESERVE };
-        let only_shared = Some(engine).filter(|&engine| engine == Engine::Tokio && !e.server.is_foreign());
+        let only_shared =
+            Some(e.server.own_engine()).filter(|&engine| engine == Engine::Tokio && !e.server.is_foreign());
         // Another server has the one table that every process has.
         let is_shared = e.server.is_foreign() || only_shared.is_some();
         let tables = if is_shared { Some(FileTables::Shared) } else { e.server.file_tables };
@@ -59,8 +60,8 @@ impl Holder {
     }
 }
 
-pub(super) fn checks(e: &Experiment, engine: Engine, have: &Have, part: Part) -> Vec<Check> {
-    let server = Holder::server(e, engine, part).map(|holder| one(&holder, have));
+pub(super) fn checks(e: &Experiment, have: &Have, part: Part) -> Vec<Check> {
+    let server = Holder::server(e, part).map(|holder| one(&holder, have));
     let mut agent = Holder::agent(e, part).map(|holder| one(&holder, have));
     if let (Some(server), Some(agent)) = (&server, &mut agent)
         && !server.remedy.is_empty()
@@ -72,9 +73,9 @@ pub(super) fn checks(e: &Experiment, engine: Engine, have: &Have, part: Part) ->
 }
 
 /// Threads of the server and of all agents that hold clients.
-pub(super) fn threads(e: &Experiment, engine: Engine, have: &Have, part: Part) -> (u64, u64) {
+pub(super) fn threads(e: &Experiment, have: &Have, part: Part) -> (u64, u64) {
     let of = |holder: Option<Holder>| holder.map_or(0, |holder| holder.threads(have));
-    (of(Holder::server(e, engine, part)), part.agents * of(Holder::agent(e, part)))
+    (of(Holder::server(e, part)), part.agents * of(Holder::agent(e, part)))
 }
 
 fn workers(e: &Experiment) -> Option<u32> {

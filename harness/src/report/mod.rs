@@ -7,11 +7,13 @@ mod hosts;
 mod index;
 mod latency;
 mod page;
+mod servers;
 mod tables;
 mod what;
 mod words;
 
 pub(crate) use tables::cpu_per_million;
+pub(crate) use what::definition;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -6,7 +6,7 @@ use c2m_schema::rows::FloorRow;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
-use super::{facts, floor, hosts, latency, tables, what, words};
+use super::{facts, floor, hosts, latency, servers, tables, what, words};
 use crate::draw::{Drawing, figure, font, number};
 use crate::rundir::RunDir;
 
@@ -23,6 +23,7 @@ pub(super) fn page(run: &RunDir, drawings: &[Drawing]) -> Markup {
     let sections: Vec<Section> = vec![
         ("machine", "Machine", machine(run)),
         ("sweep", "Sweep", tables::sweep(run)),
+        ("servers", "Servers side by side", servers::section(run)),
         ("floor", "Against bare sockets", floor::section(run, &floor)),
         ("charts", "Charts", charts(drawings)),
         ("latency", "Latencies", latency::table(run)),

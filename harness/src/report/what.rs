@@ -9,7 +9,7 @@ use crate::experiment::{Expect, Experiment, Interval, Joined};
 use crate::rundir::RunDir;
 
 /// The definition of the run; none where the directory has none, or one that this build can't read.
-pub(super) fn definition(run: &RunDir) -> Option<Experiment> {
+pub(crate) fn definition(run: &RunDir) -> Option<Experiment> {
     toml::from_str(run.experiment_toml.as_deref()?).ok()
 }
 

@@ -139,7 +139,7 @@ impl Controller<'_> {
                 env: server.env.clone(),
                 ready,
             }),
-            engine: self.task.point.engine,
+            engine: server.own_engine(),
             listen: self.launch.listen(),
             clients: self.task.point.clients,
             idle_timeout_s: server.idle_timeout_s,

@@ -13,18 +13,18 @@ use std::sync::atomic::Ordering;
 use anyhow::Context as _;
 use c2m_host::clock::{monotonic_ns, unix_ns};
 use c2m_schema::rows::{FloorRow, Phase, PointRow, Status};
-use c2m_schema::run::{ClockRecord, HostRecord, Isolation, RoleRecord, RunRecord, SearchRecord};
+use c2m_schema::run::{ClockRecord, FleetRecord, RoleRecord, RunRecord, SearchRecord};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use crate::experiment::{Counts, Experiment, Isolate, Search, SearchKey, check};
-use crate::fleet::hosts::Hosts;
-use crate::fleet::{self, Fleet};
+use crate::compare;
+use crate::experiment::{Experiment, Search, SearchKey, check};
 use crate::floor::{self, Question};
 use crate::ground::{self, Ground};
-use crate::plan::Point;
+use crate::plan::{Point, planned};
 use crate::preflight::{self, PointChecks, Verdict};
+use crate::rundir::RunDir;
 use crate::search;
 use crate::summary;
 use crate::text::{bytes, count};
@@ -32,6 +32,7 @@ use crate::text::{bytes, count};
 pub mod bounds;
 pub mod child;
 pub mod controller;
+mod ends;
 mod foreign;
 pub mod machine;
 pub mod process;
@@ -48,10 +49,9 @@ pub mod watch;
 pub mod wishes;
 
 use bounds::Bounds;
-use child::{Launch, Who};
+use child::Who;
 use controller::{Task, repetition};
-use machine::{Machine, Read};
-use process::{Binaries, Processes};
+use ends::Ends;
 use progress::{Closes, Controls, Progress};
 use raw::Raw;
 use sampling::Sampling;
@@ -133,23 +133,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<(ExitCode, Option<PathBuf>)> {
         return Ok((ExitCode::from(MET), None));
     }
     let progress = Progress::plain();
-    let (mut ground, fleet) = if let Some(file) = &args.hosts {
-        let (ground, fleet) = of_hosts(experiment, file, &progress)?;
-        (ground, Some(fleet))
-    } else {
-        Binaries::find(args.bin_dir.as_deref())?;
-        (ground::prepare(experiment, args.proc_root.as_deref())?, None)
-    };
+    let (mut ground, ends) = Ends::reach(args, experiment, &progress)?;
     for note in check::warnings(&ground.experiment).iter().chain(&ground.notes) {
         progress.line(note);
     }
-    if args.fit && fleet.is_none() {
+    if args.fit && !ends.is_fleet() {
         fit_search(&mut ground, &progress);
     }
-    let checks = match &fleet {
-        Some(fleet) => fleet::spread::preflight(&ground.experiment, &fleet.ground()),
-        None => preflight::preflight(&ground.experiment, &ground.have),
-    };
+    let checks = ends.preflight(&ground);
     let refused = checks.iter().filter(|c| c.verdict() == Verdict::Refuse).count();
     if checks.iter().any(|c| c.verdict() != Verdict::Fits) {
         progress.line(preflight::table(&checks, refused == 0 || args.fit).trim_end());
@@ -157,7 +148,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<(ExitCode, Option<PathBuf>)> {
     // A search can't skip one of its bounds.
     let searches = ground.experiment.search.is_some();
     if refused > 0 && (!args.fit || searches || refused == checks.len()) {
-        progress.line(&advice(&ground, fleet.is_some(), checks.len(), refused, args.fit));
+        progress.line(&advice(&ground, ends.is_fleet(), checks.len(), refused, args.fit));
         return Ok((ExitCode::from(COULD_NOT_RUN), None));
     }
     let controls = Controls::default();
@@ -165,21 +156,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<(ExitCode, Option<PathBuf>)> {
     let now = OffsetDateTime::now_utc();
     let (store, lasted_ns) = match resumed {
         Some(run) => resume::open(run, &ground, rfc3339(now)?)?,
-        None => (begin(args, &ground, fleet.as_ref(), now)?, 0),
+        None => (begin(args, &ground, ends.records(), now)?, 0),
     };
     if !args.no_tui {
         progress.open_view(&ground.experiment.name, controls.clone());
     }
     let _closes = Closes(progress.clone());
-    let launch = match fleet {
-        Some(fleet) => Ends::Fleet(fleet),
-        None => Ends::Here(Processes {
-            binaries: Binaries::find(args.bin_dir.as_deref())?,
-            progress: progress.clone(),
-            netns: ground.have.netns,
-        }),
-    };
-    let run = Run { ground, checks, store, launch, progress, controls };
+    let run = Run { ground, checks, store, ends, progress, controls };
     run.go(lasted_ns)
 }
 
@@ -216,39 +199,6 @@ fn rfc3339(at: OffsetDateTime) -> anyhow::Result<String> {
     Ok(at.replace_nanosecond(0)?.format(&Rfc3339)?)
 }
 
-/// Reaches the hosts of `file`, and looks around there. Fails when the definition is of one machine.
-fn of_hosts(mut e: Experiment, file: &Path, progress: &Progress) -> anyhow::Result<(Ground, Fleet)> {
-    let hosts = Hosts::load(file, !e.server.is_remote())?;
-    let agents = u32::try_from(hosts.load_hosts().count()).unwrap_or(u32::MAX);
-    let wrong = |key: &str, remedy: &str| anyhow::anyhow!("with --hosts, {key} {remedy}");
-    if e.clients.counts == Counts::Auto {
-        return Err(wrong("clients.counts", "must be numbers: --set 'clients.counts=[100000]'"));
-    }
-    if e.floor.is_some() {
-        return Err(wrong("floor", "must be left out, as bare sockets are measured on one machine: --set floor="));
-    }
-    if !e.agents.sources.is_empty() {
-        return Err(wrong("agents.sources", "must be left out: sources are told of each host"));
-    }
-    if ![1, agents].contains(&e.agents.count) {
-        return Err(wrong("agents.count", &format!("is the number of load hosts, {agents}: leave it out")));
-    }
-    (e.agents.count, e.isolate) = (agents, Isolate::Host);
-    check::check(&e).map_err(|error| anyhow::anyhow!("{}: {error}", error.key))?;
-    let fleet = Fleet::connect(hosts, progress)?;
-    let first = fleet.records().swap_remove(0);
-    // Money is asked of the server: its host may be named there or here.
-    let price_per_month_usd =
-        first.price_per_month_usd.filter(|_| first.role == "server").or(e.host.price_per_month_usd);
-    let server = HostRecord { price_per_month_usd, ..first.host };
-    let ground = fleet.ground();
-    let have = ground.server.map_or(&ground.load[0].2, |(_, have)| have).clone();
-    drop(ground);
-    let isolation = Isolation { mode: Isolate::Host.name().into(), ..Isolation::default() };
-    let notes = vec![fleet::describe(&fleet)];
-    Ok((Ground { experiment: e, auto: false, have, host: server, isolation, notes }, fleet))
-}
-
 /// Lowers the upper bound of a search for clients to what fits this machine.
 fn fit_search(ground: &mut Ground, progress: &Progress) {
     let Some(search) = ground.experiment.search else { return };
@@ -260,7 +210,7 @@ fn fit_search(ground: &mut Ground, progress: &Progress) {
 }
 
 /// Makes the run directory.
-fn begin(args: &Args, ground: &Ground, fleet: Option<&Fleet>, now: OffsetDateTime) -> anyhow::Result<Store> {
+fn begin(args: &Args, ground: &Ground, hosts: Vec<FleetRecord>, now: OffsetDateTime) -> anyhow::Result<Store> {
     let compact = now.format(format_description!("[year][month][day]T[hour][minute][second]Z"))?;
     let git = env!("C2M_GIT");
     let name = store::stamp(&compact, git, args.label.as_deref());
@@ -281,7 +231,7 @@ fn begin(args: &Args, ground: &Ground, fleet: Option<&Fleet>, now: OffsetDateTim
         roles: Vec::new(),
         search: None,
         resumed: Vec::new(),
-        hosts: fleet.map(Fleet::records).unwrap_or_default(),
+        hosts,
         seed: Some(args.seed.unwrap_or_else(fresh_seed)),
         shortened: Vec::new(),
     };
@@ -296,15 +246,9 @@ struct Run {
     ground: Ground,
     checks: Vec<PointChecks>,
     store: Store,
-    launch: Ends,
+    ends: Ends,
     progress: Progress,
     controls: Controls,
-}
-
-/// Where the processes of a run live.
-enum Ends {
-    Here(Processes),
-    Fleet(Fleet),
 }
 
 impl Run {
@@ -312,10 +256,7 @@ impl Run {
     fn go(mut self, lasted_ns: u64) -> anyhow::Result<(ExitCode, Option<PathBuf>)> {
         let begin_ns = monotonic_ns() - lasted_ns;
         let keeps = |(point, repetition)| self.store.status(point, repetition).is_some();
-        let machine: Box<dyn Read> = match &self.launch {
-            Ends::Here(_) => Box::new(Machine::new(&self.ground.host.name, begin_ns)),
-            Ends::Fleet(fleet) => Box::new(fleet.reader(begin_ns)),
-        };
+        let machine = self.ends.reader(&self.ground.host.name, begin_ns);
         let mut sampling = Sampling::start(self.store.dir(), begin_ns, machine, self.progress.clone(), keeps)?;
         let points = match self.ground.experiment.search {
             Some(search) => self.search(search, &mut sampling, begin_ns),
@@ -325,6 +266,9 @@ impl Run {
         self.progress.clear();
         let found = points?;
         sampled?;
+        for line in side_by_side(self.store.dir()) {
+            self.progress.line(&line);
+        }
         match crate::report::write(self.store.dir()) {
             Ok(path) => self.progress.line(&format!("report: {}", path.display())),
             Err(error) => self.progress.line(&format!("no report, the tables are complete: {error:#}")),
@@ -373,24 +317,23 @@ impl Run {
 
     /// Runs the points of the plan; whether they met what was expected is in their rows.
     fn points(&mut self, sampling: &mut Sampling, begin_ns: u64) -> anyhow::Result<Option<bool>> {
-        let experiment = self.ground.experiment.clone();
         let checks = std::mem::take(&mut self.checks);
-        for of_point in &checks {
-            let (point, refusal) = (&of_point.point, of_point.refusal());
+        for ((experiment, point), of_point) in planned(&self.ground.experiment).iter().zip(&checks) {
+            let refusal = of_point.refusal();
             for repetition in 0..experiment.measure.repetitions_of(point.clients) {
                 if self.store.status(point.index, repetition).is_some() {
                     // Done before the run was taken up again.
                     continue;
                 }
                 if let Some(reason) = refusal.clone() {
-                    let row = summary::blank(&experiment, point, repetition);
+                    let row = summary::blank(experiment, point, repetition);
                     self.store.put(PointRow { status: Status::Skipped, reason, ..row })?;
                     continue;
                 }
                 if self.controls.stop.load(Ordering::Relaxed) {
                     return Ok(None);
                 }
-                self.one(&experiment, point, repetition, Some(checks.len()), sampling, begin_ns)?;
+                self.one(experiment, point, repetition, Some(checks.len()), sampling, begin_ns)?;
             }
         }
         Ok(None)
@@ -421,10 +364,7 @@ impl Run {
             let question = floor::beside::question(experiment, point, floor.broadcasts);
             self.floor(question, point.index, repetition_index, &title, sampling)?;
         }
-        let places = match &self.launch {
-            Ends::Here(_) => split::places(experiment, point),
-            Ends::Fleet(fleet) => fleet::spread::places(experiment, point, &fleet.ground()),
-        };
+        let places = self.ends.places(experiment, point);
         let task = Task {
             experiment,
             point,
@@ -436,10 +376,7 @@ impl Run {
             stop: &self.controls.stop,
             wishes: &self.controls.wishes,
         };
-        let launch: &mut dyn Launch = match &mut self.launch {
-            Ends::Here(processes) => processes,
-            Ends::Fleet(fleet) => fleet,
-        };
+        let launch = self.ends.launch();
         let raw = repetition(task, launch, sampling, &self.progress)?;
         let clocks = places.iter().zip(&raw.agents).enumerate().filter_map(|(i, (place, agent))| {
             let host = launch.host(Who::Agent(i))?.to_owned();
@@ -491,6 +428,13 @@ fn role(raw: &Raw, clocks: Vec<ClockRecord>) -> RoleRecord {
         agents: raw.agents.iter().filter_map(|a| a.prepared.clone()).collect(),
         clocks,
     }
+}
+
+/// The servers of a run of several, as lines for people.
+fn side_by_side(dir: &Path) -> Vec<String> {
+    // What can't be read is said where the report is written.
+    let table = RunDir::load(dir).map(|run| compare::within::text(&run));
+    table.unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
 /// One repetition's outcome as a line for people.
