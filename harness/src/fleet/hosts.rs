@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_server_that_runs_already_has_no_host() {
         assert!(Hosts::parse("hosts.toml", LOAD, false).unwrap().server().is_none());
-        let error = Hosts::parse("hosts.toml", &format!("{LOAD}{SERVER}"), false).unwrap_err().to_string();
+        let error = format!("{:#}", Hosts::parse("hosts.toml", &format!("{LOAD}{SERVER}"), false).unwrap_err());
         assert!(error.contains("none may"), "{error}");
     }
 
