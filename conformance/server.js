@@ -5,8 +5,11 @@ import { fileURLToPath } from "node:url";
 
 const binary = process.env.C2M_SERVER ?? fileURLToPath(new URL("../target/release/c2m-server", import.meta.url));
 
+// What carries the clients: every test is one of both engines.
+const engine = process.env.C2M_ENGINE ?? "shards";
+
 export async function startServer(...flags) {
-  const child = spawn(binary, ["--stdio", ...flags], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(binary, ["--stdio", "--engine", engine, ...flags], { stdio: ["pipe", "pipe", "inherit"] });
   const ended = new Promise((resolve, reject) => {
     child.once("error", (error) => reject(new Error(`can't start ${binary} (run "make build" first): ${error.message}`)));
     child.once("exit", (code, signal) => resolve(signal ?? code));

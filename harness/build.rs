@@ -8,6 +8,13 @@ fn main() {
         let output = Command::new("git").args(args).output().ok().filter(|o| o.status.success())?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
+    // Said by who builds where the repository is not: in a container, say.
+    println!("cargo::rerun-if-env-changed=C2M_GIT");
+    if let Some(given) = std::env::var("C2M_GIT").ok().filter(|given| !given.is_empty()) {
+        assert!(given.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "C2M_GIT: {given:?} is no revision");
+        println!("cargo::rustc-env=C2M_GIT={given}");
+        return;
+    }
     let Some(sha) = git(&["rev-parse", "--short=9", "HEAD"]) else {
         println!("cargo::rustc-env=C2M_GIT=unknown");
         return;

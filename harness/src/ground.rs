@@ -72,7 +72,8 @@ pub fn prepare(experiment: Experiment, proc_root: Option<&Path>) -> anyhow::Resu
     overlay(&mut inside, &in_force);
     // A setting of the whole machine that a namespace does not show.
     inside.tcp_mem_max_pages = inside.tcp_mem_max_pages.or(outside.tcp_mem_max_pages);
-    Ok(Ground { experiment, auto, have: inside, host: facts::collect(&root), isolation, notes })
+    let host = HostRecord { price_per_month_usd: experiment.host.price_per_month_usd, ..facts::collect(&root) };
+    Ok(Ground { experiment, auto, have: inside, host, isolation, notes })
 }
 
 fn settings() -> Vec<Setting> {
@@ -93,6 +94,10 @@ fn isolate(e: &Experiment) -> anyhow::Result<(Isolation, Vec<String>)> {
     let host = |fallback_reason| Isolation { mode: Isolate::Host.name().into(), fallback_reason, sysctls: Vec::new() };
     if e.isolate == Isolate::Host {
         return Ok((host(None), Vec::new()));
+    }
+    if e.server.is_remote() {
+        let reason = "the server runs already, outside of any network of the run's own";
+        return Ok((host(Some(reason.into())), vec![format!("the run uses the host's own network: {reason}")]));
     }
     match netns::enter_private(&settings(), Some(ehash_entries(e))) {
         Ok(private) => {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use c2m_schema::rooms::{RoomPlan, Rooms, Sizes};
 
-use crate::experiment::{Counts, Experiment};
+use crate::experiment::{Carrier, Counts, Experiment};
 use crate::search;
 use crate::text::count;
 
@@ -15,6 +15,8 @@ pub struct Point {
     pub index: u32,
     /// Clients held.
     pub clients: u64,
+    /// What carries them.
+    pub carrier: Carrier,
     /// JSON payload of each broadcast.
     pub payload_bytes: u64,
     /// Nanoseconds between the due times of broadcasts.
@@ -42,8 +44,11 @@ pub fn slow_clients(clients: u64, share: f64) -> u64 {
 }
 
 /// What an experiment varies beside the number of clients.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone)]
 struct Variant {
+    carrier: Carrier,
+    /// Whether the carrier is told, as there are several.
+    carriers_vary: bool,
     rooms: Option<(u32, Sizes)>,
     slow_share: Option<f64>,
 }
@@ -63,8 +68,17 @@ impl Variant {
             None => vec![None],
             Some(slow) => slow.share.0.iter().copied().map(Some).collect(),
         };
-        let with_shares = |rooms| shares.iter().map(move |&slow_share| Self { rooms, slow_share });
-        rooms.into_iter().flat_map(with_shares).collect()
+        let carriers = &e.server.engine.0;
+        let carriers_vary = carriers.len() > 1;
+        let mut variants = Vec::new();
+        for &rooms in &rooms {
+            for &slow_share in &shares {
+                // Innermost, so that what is to be compared is measured one after the other.
+                let variant = |carrier: &Carrier| Self { carrier: carrier.clone(), carriers_vary, rooms, slow_share };
+                variants.extend(carriers.iter().map(variant));
+            }
+        }
+        variants
     }
 
     fn name(&self, slow_clients: Option<u64>) -> Vec<String> {
@@ -73,18 +87,29 @@ impl Variant {
             _ => format!("{rooms} rooms {}", sizes.name()),
         });
         let slow = slow_clients.map(|n| format!("{n} slow"));
-        rooms.into_iter().chain(slow).collect()
+        let carrier = self.carriers_vary.then(|| self.carrier.to_string());
+        carrier.into_iter().chain(rooms).chain(slow).collect()
     }
 }
 
-/// Every point with the definition that holds for it: as written, or the bounds of a search.
+/// The definition as it is where one of the carriers is the only one.
+fn alone(e: &Experiment, carrier: &Carrier) -> Experiment {
+    Experiment { server: e.server.only(carrier), ..e.clone() }
+}
+
+/// The definition with each of the carriers alone.
+pub fn alternatives(e: &Experiment) -> impl Iterator<Item = Experiment> {
+    e.server.engine.0.iter().map(|carrier| alone(e, carrier))
+}
+
+/// Every point with the definition that holds for it: as written with one carrier, or the bounds of a search.
 pub fn planned(e: &Experiment) -> Vec<(Experiment, Point)> {
     match &e.search {
         Some(s) => {
             let bounds = if s.low == s.high { vec![s.low] } else { vec![s.low, s.high] };
             bounds.into_iter().zip(0..).map(|(value, index)| search::probe(e, s, value, index)).collect()
         }
-        None => points(e).into_iter().map(|point| (e.clone(), point)).collect(),
+        None => points(e).into_iter().map(|point| (alone(e, &point.carrier), point)).collect(),
     }
 }
 
@@ -102,6 +127,7 @@ pub fn points(e: &Experiment) -> Vec<Point> {
             let mut point = Point {
                 index: points.len() as u32,
                 clients,
+                carrier: variant.carrier.clone(),
                 payload_bytes,
                 interval_ns: 0,
                 variant: names.join(", "),

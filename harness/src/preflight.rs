@@ -1,10 +1,11 @@
 //! What each point needs beside what this machine has. Pure: of the definition and of facts that were read before.
 
 use c2m_host::netns::Setting;
+use c2m_schema::control::Engine;
 use serde::{Deserialize, Serialize};
 
-use crate::experiment::Experiment;
-use crate::plan::{ALL_IN_BYTES_PER_CLIENT, Point, Room, planned};
+use crate::experiment::{Carrier, Experiment};
+use crate::plan::{ALL_IN_BYTES_PER_CLIENT, Point, Room, alternatives, planned};
 use crate::text::{bytes, count};
 
 mod descriptors;
@@ -74,10 +75,11 @@ impl Part {
     pub fn whole(e: &Experiment, point: &Point) -> Self {
         let given = e.agents.sources.len() as u64;
         Self {
-            served: point.clients,
+            served: if e.server.is_remote() { 0 } else { point.clients },
             agents: u64::from(e.agents.count.max(1)),
             held: point.clients,
-            sources: (given > 0).then_some(given),
+            // Another host is reached from the one address that the route gives.
+            sources: (given > 0 || e.server.is_elsewhere()).then_some(given.max(1)),
         }
     }
 
@@ -187,31 +189,30 @@ pub fn checks(e: &Experiment, point: &Point, have: &Have, part: Part) -> Vec<Che
     checks
 }
 
-/// The largest count of clients for which limits, ports and threads suffice, memory aside.
+/// The largest count of clients for which limits, ports and threads suffice with each server, memory aside.
 pub fn clients_by_limits(e: &Experiment, have: &Have) -> u64 {
-    let fits = |clients: u64| {
-        let probe = probe_point(clients);
-        let refused = |c: &Check| c.verdict == Verdict::Refuse && c.what != MEMORY;
-        !checks(e, &probe, have, Part::whole(e, &probe)).iter().any(refused)
-    };
-    largest(fits)
+    largest_with_each(e, have, |c| c.verdict != Verdict::Refuse || c.what == MEMORY)
 }
 
-/// The largest count of clients that fits in every respect.
+/// The largest count of clients that fits in every respect, with each server.
 pub fn largest_that_fits(e: &Experiment, have: &Have) -> u64 {
+    largest_with_each(e, have, |c| c.verdict != Verdict::Refuse)
+}
+
+fn largest_with_each(e: &Experiment, have: &Have, holds: fn(&Check) -> bool) -> u64 {
+    let servers: Vec<Experiment> = alternatives(e).collect();
     largest(|clients| {
         let probe = probe_point(clients);
-        fits(&checks(e, &probe, have, Part::whole(e, &probe)))
+        servers.iter().all(|e| checks(e, &probe, have, Part::whole(e, &probe)).iter().all(holds))
     })
 }
 
 /// The largest count of clients that a load agent of its own host can hold, with so many source addresses.
 pub fn agent_capacity(e: &Experiment, have: &Have, sources: u64) -> u64 {
-    largest(|clients| fits(&checks(e, &probe_point(clients), have, Part::agent(clients, sources))))
-}
-
-fn fits(checks: &[Check]) -> bool {
-    checks.iter().all(|c| c.verdict != Verdict::Refuse)
+    largest(|clients| {
+        let checks = checks(e, &probe_point(clients), have, Part::agent(clients, sources));
+        checks.iter().all(|c| c.verdict != Verdict::Refuse)
+    })
 }
 
 /// What bounds automatic counts on this machine.
@@ -223,10 +224,12 @@ pub fn room(e: &Experiment, have: &Have) -> Room {
     }
 }
 
+/// A point of so many clients. What the definition varies does not matter to what is needed.
 fn probe_point(clients: u64) -> Point {
     Point {
         index: 0,
         clients,
+        carrier: Carrier::Own(Engine::default()),
         payload_bytes: 64,
         interval_ns: 1_000_000_000,
         variant: String::new(),

@@ -30,7 +30,7 @@ pub enum RunDirError {
     NotARun {
         /// The directory.
         path: PathBuf,
-        /// A run directory inside it, the last by name.
+        /// A run directory inside it, the last by name; of a file the run directory that it is in.
         inside: Option<PathBuf>,
     },
     /// A table can't be read.
@@ -88,6 +88,8 @@ pub struct Sample {
     pub cpu_system_ns: Option<u64>,
     /// Agent: clients whose connect was begun.
     pub attempted: Option<u64>,
+    /// Server: memberships now.
+    pub joined: Option<u64>,
     /// Agent: joined now.
     pub live: Option<u64>,
     /// When the counters were read by the process itself, nanoseconds since the run began.
@@ -98,6 +100,52 @@ pub struct Sample {
 }
 
 impl Row for Sample {
+    const FILE: &'static str = "samples.csv";
+    fn of(&self) -> (u32, u32) {
+        (self.point, self.repetition)
+    }
+}
+
+/// The columns of `samples.csv` that say how the whole machine is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostSample {
+    /// Index of the point in the plan.
+    pub point: u32,
+    /// Repetition.
+    pub repetition: u32,
+    /// When it was read, nanoseconds since the run began.
+    pub t_ns: u64,
+    /// Phase at that moment.
+    pub phase: Phase,
+    /// What it is about.
+    pub subject: Subject,
+    /// Host name.
+    pub name: String,
+    /// Threads of all processes.
+    pub threads: Option<u64>,
+    /// Memory.
+    pub memory_total_bytes: Option<u64>,
+    /// Total less available, as htop counts it.
+    pub memory_used_bytes: Option<u64>,
+    /// Swap.
+    pub swap_total_bytes: Option<u64>,
+    /// Swap in use.
+    pub swap_used_bytes: Option<u64>,
+    /// Load average over one minute.
+    pub load_1m: Option<f64>,
+    /// Load average over five minutes.
+    pub load_5m: Option<f64>,
+    /// Load average over fifteen minutes.
+    pub load_15m: Option<f64>,
+    /// Processes.
+    pub tasks: Option<u64>,
+    /// Runnable threads.
+    pub tasks_running: Option<u64>,
+    /// Seconds since boot.
+    pub uptime_s: Option<u64>,
+}
+
+impl Row for HostSample {
     const FILE: &'static str = "samples.csv";
     fn of(&self) -> (u32, u32) {
         (self.point, self.repetition)
@@ -124,6 +172,10 @@ impl RunDir {
     /// Fails when it is not a run directory, or one of the files is malformed or of another major schema version.
     pub fn load(path: &Path) -> Result<Self, RunDirError> {
         if !path.is_dir() {
+            if path.exists() {
+                let inside = path.parent().filter(|p| p.join(PointRow::FILE).is_file()).map(Path::to_owned);
+                return Err(RunDirError::NotARun { path: path.to_owned(), inside });
+            }
             return Err(RunDirError::Absent(path.to_owned()));
         }
         if !path.join(PointRow::FILE).is_file() {
@@ -154,6 +206,11 @@ impl RunDir {
             Ok(samples)
         };
         self.samples.get_or_init(read).as_deref()
+    }
+
+    /// `samples.csv`, the rows of hosts alone.
+    pub fn hosts(&self) -> Result<Vec<HostSample>, ReadError> {
+        table::read_where(&self.path, |row: &HostSample| row.subject == Subject::Host)
     }
 
     /// `broadcasts.csv`.

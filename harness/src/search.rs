@@ -49,6 +49,7 @@ pub fn probe(e: &Experiment, search: &Search, value: u64, index: u32) -> (Experi
     e.search = None;
     e.expect.loadgen_saturated = Some(false);
     let mut point = points(&e).remove(0);
+    e.server = e.server.only(&point.carrier);
     point.index = index;
     point.variant = search.key.variant(value);
     (e, point)

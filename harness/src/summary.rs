@@ -13,7 +13,7 @@ use crate::experiment::Experiment;
 use crate::run::raw::{End, Raw};
 
 mod expectations;
-mod ledger;
+pub(crate) mod ledger;
 mod memory;
 mod saturation;
 
@@ -92,7 +92,8 @@ pub fn blank(e: &Experiment, point: &crate::plan::Point, repetition: u32) -> Poi
 }
 
 fn counters(row: &mut PointRow, raw: &Raw, begin_ns: u64) {
-    row.server_shards = raw.ready.as_ref().map(|r| r.shards);
+    // Another server does not say how it is made.
+    row.server_shards = raw.ready.as_ref().map(|r| r.shards).filter(|&shards| shards > 0);
     row.agent_workers = raw.agents.iter().map(|a| a.prepared.as_ref().map(|p| p.workers)).sum();
     row.started_ns = raw.start_ns.map(|ns| ns.saturating_sub(begin_ns));
     row.ended_ns = Some(raw.ended_ns.saturating_sub(begin_ns));

@@ -21,6 +21,9 @@ use live::{Bench, DEADLINE, Running, eventually};
 use programs::binary;
 use serde::de::DeserializeOwned;
 
+/// Where NATS listens: clients of a run take ports of 127.0.0.1 and those next to it, also that of a NATS server which is
+/// away for a moment.
+const ADDRESS: &str = "127.200.0.1";
 const CLIENTS: u64 = 30_000;
 const BROADCASTS: u32 = 5;
 const SECOND_NS: u64 = 1_000_000_000;
@@ -101,7 +104,7 @@ impl Nats {
 
     fn spawn(dir: &Path, port: &str) -> std::io::Result<Child> {
         let mut command = Command::new("nats-server");
-        command.args(["-a", "127.0.0.1", "-p", port, "--ports_file_dir"]).arg(dir);
+        command.args(["-a", ADDRESS, "-p", port, "--ports_file_dir"]).arg(dir);
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
     }
 

@@ -2,6 +2,8 @@
 
 mod draw_support;
 
+use std::process::Command;
+
 use c2m::compare::{self, Comparison, Figure, Verdict};
 use c2m::rundir::RunDir;
 use c2m_schema::rows::{PointRow, Status};
@@ -193,4 +195,40 @@ fn published_results_are_set_beside_a_run_without_a_verdict() {
     std::fs::write(&broken, "system,year,clients\nPhoenix,2015,many\n").unwrap();
     let (status, _, errors) = c2m(&[broken.as_os_str(), dir.path().as_os_str()]);
     assert!(status == Some(2) && errors.contains("published.csv"), "{errors}");
+}
+
+/// One run is compared with itself server by server, the first of its definition with the others.
+#[test]
+fn the_servers_of_one_run_are_set_beside_the_first() {
+    let (dir, _) = run(&small(), &draw_support::record());
+    let mut rows: Vec<PointRow> = table::read(dir.path()).unwrap();
+    let mut slower: Vec<PointRow> = rows.clone();
+    for row in &mut rows {
+        row.variant = "shards, 2 rooms equal".into();
+    }
+    for row in &mut slower {
+        row.variant = "tokio, 2 rooms equal".into();
+        row.delivery_p99_ns = row.delivery_p99_ns.map(|ns| ns * 2);
+    }
+    rows.extend(slower);
+    draw_support::put(dir.path(), &rows);
+    let compare = || {
+        let output = Command::new(env!("CARGO_BIN_EXE_c2m")).arg("compare").arg(dir.path()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, _, said) = compare();
+    assert_eq!(code, Some(2));
+    assert!(said.contains("no servers to compare") && said.contains("second run directory"), "{said}");
+    let definition = "question = \"?\"\n[clients]\ncounts = [1000, 5000]\nrooms = { count = 2 }\n[server]\n\
+                      engine = [\"shards\", \"tokio\"]\n";
+    std::fs::write(dir.path().join("experiment.toml"), definition).unwrap();
+    let (code, text, _) = compare();
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("A  shards\nB  tokio") && text.contains("1,000 clients, 2 rooms equal"), "{text}");
+    let line = text.lines().find(|line| line.contains("delivery_p99_ns")).unwrap();
+    assert!(line.contains("2.000") && line.ends_with("worse"), "{line}");
+    let line = text.lines().find(|line| line.contains("join_p99_ns")).unwrap();
+    assert!(line.ends_with("same"), "{line}");
+    let html = std::fs::read_to_string(c2m::report::write(dir.path()).unwrap()).unwrap();
+    assert!(html.contains("Servers side by side") && html.contains("(2.00\u{a0}×)"));
 }

@@ -1,5 +1,7 @@
 //! `doctor`, and what `run` does with the same checks, on machines that are made up as files.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -254,6 +256,7 @@ fn run_refuses_what_does_not_fit_and_leaves_nothing_behind() {
     std::fs::create_dir(&programs).expect("create");
     for program in ["c2m-server", "c2m-loadgen"] {
         std::fs::write(programs.join(program), "never started").expect("write");
+        std::fs::set_permissions(programs.join(program), Permissions::from_mode(0o755)).expect("executable");
     }
     let results = machine.dir.path().join("results");
     let experiment = machine.experiment(SWEEP, SHARED);

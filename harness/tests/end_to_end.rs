@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use c2m::rundir::RunDir;
+use c2m_schema::control::Engine;
 use c2m_schema::rooms::{RoomPlan, Rooms, Sizes};
 use c2m_schema::rows::{BroadcastRow, ErrorRow, FloorRow, Phase, PointRow, SampleRow, Status, Subject};
 use c2m_schema::table;
@@ -328,6 +329,98 @@ fn a_wrong_key_is_named_with_its_file_and_the_likely_one() {
         assert!(message.contains(part), "{part}: {message}");
     }
     assert!(bench.runs().is_empty());
+}
+
+/// Any command can be the server: what it started is sampled as one, and ends with the run.
+#[test]
+fn another_server_is_started_seen_to_be_ready_measured_and_ended() {
+    let own = Path::new(env!("CARGO_BIN_EXE_c2m")).with_file_name("c2m-server");
+    // Free in a network of the run's own.
+    let port = 4567;
+    for ready in ["\"type\":\"ready\"".to_owned(), format!("http://127.0.0.1:{port}/healthz")] {
+        let bench = Bench::new();
+        // A shell that waits for what it started, as launchers do.
+        let script = format!("$SERVER --listen 127.0.0.1:{port}; true");
+        let keys = format!(
+            "[server]\ncommand = [\"sh\", \"-c\", {script:?}]\nenv = {{ SERVER = {own:?} }}\nready = {ready:?}\n\
+             url = \"ws://127.0.0.1:{port}/socket/websocket\"\n[clients]"
+        );
+        let text = small(200, 1_000, 5).replace("[clients]", &keys);
+        let output = bench.c2m(&bench.experiment("other", &text)).output().expect("c2m runs");
+        if errors(&output).contains("no private network") {
+            println!("skipped: the run has no network of its own, so the port may be taken");
+            return;
+        }
+        assert!(output.status.success(), "{}", errors(&output));
+        let points: Vec<PointRow> = table::read(&run_directory(&output)).expect("points.csv");
+        assert_eq!((points[0].joined, points[0].deliveries_received), (Some(200), Some(1_000)), "{points:?}");
+        // A shell alone would be far below.
+        assert!(points[0].server_rss_bytes > Some(5_000_000), "{points:?}");
+        let left = String::from_utf8(Command::new("ps").args(["-eo", "args"]).output().expect("ps runs").stdout);
+        assert!(!left.expect("UTF-8").contains(&format!("--listen 127.0.0.1:{port}")), "nothing is left running");
+    }
+}
+
+/// The same points on each engine and on another server, in one run, which ends with all of them beside each other.
+#[test]
+fn engines_and_another_server_are_measured_in_one_run_and_compared() {
+    let own = Path::new(env!("CARGO_BIN_EXE_c2m")).with_file_name("c2m-server");
+    let bench = Bench::new();
+    let keys = format!(
+        "[server]\nengine = [\"shards\", \"tokio\", \"other\"]\n[server.others.other]\n\
+         command = [{own:?}, \"--listen\", \"127.0.0.1:4568\"]\nready = \"\\\"type\\\":\\\"ready\\\"\"\n\
+         url = \"ws://127.0.0.1:4568/socket/websocket\"\n[clients]"
+    );
+    let text = small(150, 1_000, 4).replace("[clients]", &keys).replace("[measure]\n", "[measure]\nrepetitions = 2\n");
+    let output = bench.c2m(&bench.experiment("engines", &text)).output().expect("c2m runs");
+    let said = errors(&output);
+    if said.contains("no private network") {
+        println!("skipped: the run has no network of its own, so the port may be taken");
+        return;
+    }
+    assert!(output.status.success(), "{said}");
+    for part in ["150 clients: medians", "shards", "server CPU per million deliveries", "×"] {
+        assert!(said.contains(part), "{part:?} is not in\n{said}");
+    }
+    let run = run_directory(&output);
+    let points: Vec<PointRow> = table::read(&run).expect("points.csv");
+    let variants: Vec<_> = points.iter().map(|p| p.variant.as_str()).collect();
+    assert_eq!(variants, ["shards", "shards", "tokio", "tokio", "other", "other"]);
+    for p in &points {
+        assert_eq!((p.joined, p.deliveries_received, p.deliveries_missing), (Some(150), Some(600), Some(0)), "{p:?}");
+    }
+    let record = RunDir::load(&run).expect("a run").record.expect("run.json");
+    let engines: Vec<_> = record.roles.iter().map(|role| role.server.as_ref().and_then(|ready| ready.engine)).collect();
+    assert_eq!(engines[..4], [Some(Engine::Shards), Some(Engine::Shards), Some(Engine::Tokio), Some(Engine::Tokio)]);
+    assert_eq!(engines[4..], [None, None], "of another server nothing is known");
+    let html = std::fs::read_to_string(run.join("report.html")).expect("report");
+    assert!(html.contains("Servers side by side"));
+    let compared = Command::new(env!("CARGO_BIN_EXE_c2m")).arg("compare").arg(&run).output().expect("c2m runs");
+    let text = String::from_utf8(compared.stdout).expect("UTF-8");
+    assert!(text.contains("A  shards\nB  tokio") && text.contains("B  other"), "{text}");
+}
+
+/// A server that runs already is loaded, and nothing is said of its memory.
+#[test]
+fn a_server_that_runs_already_is_reached_by_its_url() {
+    let own = Path::new(env!("CARGO_BIN_EXE_c2m")).with_file_name("c2m-server");
+    let mut command = Command::new(own);
+    let mut server = command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().expect("starts");
+    let mut line = String::new();
+    let stdout = server.stdout.take().expect("piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("a line");
+    let ready: c2m_schema::control::ServerEvent = serde_json::from_str(&line).expect("ready");
+    let c2m_schema::control::ServerEvent::Ready(ready) = ready else { panic!("{line}") };
+    let bench = Bench::new();
+    let keys = format!("[server]\nurl = \"ws://{}/socket/websocket\"\n[clients]", ready.address);
+    let text = small(100, 1_000, 3).replace("[clients]", &keys);
+    let output = bench.c2m(&bench.experiment("there", &text)).output().expect("c2m runs");
+    assert!(output.status.success(), "{}", errors(&output));
+    let points: Vec<PointRow> = table::read(&run_directory(&output)).expect("points.csv");
+    assert_eq!((points[0].joined, points[0].deliveries_received), (Some(100), Some(300)), "{points:?}");
+    assert_eq!((points[0].server_rss_bytes, points[0].server_shards), (None, None));
+    kill(server.id(), "TERM");
+    server.wait().expect("ends");
 }
 
 /// C24: two runs that begin in the same second do not mix.

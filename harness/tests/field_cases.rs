@@ -156,6 +156,16 @@ fn a_server_has_a_shard_for_each_core_that_it_may_use() {
     }
 }
 
+/// C15: the tokio engine keeps 4 KiB for reading, not 128, for each idle joined client. That a message of 64 KiB gets through
+/// all the same is tested where the engine is.
+#[test]
+fn an_idle_client_costs_the_tokio_engine_at_most_12_kib() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let points = run(&dir, "[5000]", "[server]\nengine = \"tokio\"\n");
+    let server = points[0].server_user_bytes_per_client.expect("measured");
+    assert!((1_024.0..=12_288.0).contains(&server), "{server} B per client");
+}
+
 /// C15: what an idle joined client costs stays inside the budget of the design, in both programs.
 #[test]
 fn an_idle_client_costs_at_most_256_bytes_in_the_server_and_160_in_the_agent() {

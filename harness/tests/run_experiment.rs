@@ -2,7 +2,8 @@
 
 use c2m::experiment::load::parse;
 use c2m::experiment::{Counts, Experiment};
-use c2m::plan::{Room, auto_counts, points, resolve};
+use c2m::plan::{Room, auto_counts, planned, points, resolve};
+use c2m_schema::control::Engine;
 use c2m_schema::rooms::Sizes;
 
 const MINIMAL: &str = "question = \"how?\"\n[clients]\ncounts = [10, 20]\n";
@@ -50,6 +51,24 @@ fn a_value_out_of_range_is_named_with_its_line_and_a_remedy() {
     assert_refused("question = \"x\"\n[clients]\ncounts = [2]\n", &[], &["observers", "publisher"]);
     assert_refused("question = \"x\"\n[clients]\ncounts = \"all\"\n", &[], &["clients.counts", "\"auto\""]);
     assert_refused(MINIMAL, &["measure.settle_s=-1"], &["--set measure.settle_s=-1", "from 0"]);
+}
+
+#[test]
+fn a_price_is_checked_written_down_as_run_and_carried_into_the_record() {
+    let with = |text: &str| format!("{MINIMAL}\n[host]\n{text}");
+    for wrong in ["0", "-5", "nan", "inf", "1e12"] {
+        let text = with(&format!("price_per_month_usd = {wrong}"));
+        assert_refused(&text, &[], &["host.price_per_month_usd", "out of range", "from 0.01"]);
+    }
+    assert_refused(&with("price_per_month_eur = 5"), &[], &["did you mean `price_per_month_usd`"]);
+    let experiment = read(&with("price_per_month_usd = 79.5"), &["isolate=host"]).unwrap();
+    assert!(toml::to_string(&experiment).unwrap().contains("price_per_month_usd = 79.5"));
+    let ground = c2m::ground::prepare(experiment, None).unwrap();
+    assert_eq!(ground.host.price_per_month_usd, Some(79.5));
+    assert!(
+        !toml::to_string(&read(MINIMAL, &[]).unwrap()).unwrap().contains("[host]"),
+        "left out where it says nothing"
+    );
 }
 
 #[test]
@@ -144,6 +163,48 @@ fn rooms_and_slow_shares_make_points_of_each_value_and_are_refused_where_they_ma
     assert_refused(&with("slow = { share = 0.1, kind = \"slowly\" }"), &[], &["needs bytes_per_s"]);
     assert_refused(&with("slow = { share = 0.1, bytes_per_s = 5 }"), &[], &["who never reads has no speed"]);
     assert_refused(&with("slow = { share = 0.1 }\nrooms = { count = 2 }"), &[], &["rooms and slow exclude"]);
+}
+
+#[test]
+fn each_engine_makes_points_and_a_described_server_stands_beside_them() {
+    let other = "[server.others.mine]\ncommand = \"mine --port 9\"\nready = \"up\"\nurl = \"ws://127.0.0.1:9/s\"\n";
+    let with = |engine: &str, rest: &str| {
+        format!("question = \"x\"\n[clients]\ncounts = [100, 200]\n[server]\nengine = {engine}\n{rest}")
+    };
+    let three = with("[\"shards\", \"tokio\", \"mine\"]", other);
+    let e = read(&three, &[]).unwrap();
+    let plan = planned(&e);
+    let names: Vec<_> = plan.iter().map(|(_, p)| (p.clients, p.variant.as_str())).collect();
+    let each = ["shards", "tokio", "mine"];
+    assert_eq!(names, [100, 200].into_iter().flat_map(|n| each.map(|name| (n, name))).collect::<Vec<_>>());
+    let engines: Vec<_> = plan.iter().take(2).map(|(e, _)| e.server.own_engine()).collect();
+    assert_eq!(engines, [Engine::Shards, Engine::Tokio]);
+    let mine = &plan[2].0.server;
+    assert!(mine.is_foreign() && !plan[1].0.server.is_foreign());
+    assert_eq!(
+        (mine.command.0.as_slice(), mine.authority()),
+        (["mine", "--port", "9"].map(str::to_owned).as_slice(), Some("127.0.0.1:9"))
+    );
+    assert_eq!(parse("x.toml", "exp", &toml::to_string(&e).unwrap(), &[]).unwrap(), e, "as run it reads back");
+    // One alone is no variant.
+    assert_eq!(planned(&read(&with("\"tokio\"", ""), &[]).unwrap())[0].1.variant, "");
+    assert!(planned(&read(&with("\"mine\"", other), &[]).unwrap())[0].0.server.is_foreign());
+
+    assert_refused(&with("[]", ""), &[], &["line 5", "server.engine", "\"tokio\""]);
+    assert_refused(&with("[\"tokio\", \"tokio\"]", ""), &[], &["named twice"]);
+    assert_refused(&with("[\"shards\", \"nodd\"]", ""), &[], &["`nodd` is no engine", "[server.others.nodd]"]);
+    assert_refused(&with("\"shards\"", other), &[], &["line 6", "server.others.mine", "name it in server.engine"]);
+    assert_refused(&with("\"tokio\"", "file_tables = \"private\"\n"), &[], &["server.file_tables", "\"shared\""]);
+    let wrong = |from: &str, to: &str| with("[\"shards\", \"mine\"]", &other.replace(from, to));
+    assert_refused(&wrong("ws://", "http://"), &[], &["line 9", "server.others.mine.url", "ws://host:port/path"]);
+    assert_refused(&wrong("mine --port 9", ""), &[], &["server.others.mine.command"]);
+    assert_refused(&wrong("ready", "redy"), &[], &["did you mean `ready`"]);
+    assert_refused(&three, &["server.url=\"ws://127.0.0.1:1/s\""], &["server.others"]);
+    assert_refused(
+        &three.replace("mine", "my server").replace("others.my server", "others.\"my server\""),
+        &[],
+        &["use letters"],
+    );
 }
 
 #[test]

@@ -41,6 +41,21 @@ fn a_run_in_which_all_join_is_ok_and_its_figures_come_from_the_ledger() {
     assert_eq!(rows.latency.iter().filter(|l| l.metric == "delivery").map(|l| l.count).sum::<u64>(), 300);
 }
 
+/// The definition asks for an hour in each phase. What has to be done in a phase is not cut short by a wish.
+#[test]
+fn a_person_ends_the_phases_in_which_only_time_passes_and_the_record_says_so() {
+    let text = TEXT.replace("settle_s = 0.01", "settle_s = 3600\nhold_s = 3600");
+    let ends = vec![Phase::Start, Phase::Ramp, Phase::Settle, Phase::Measure, Phase::Hold];
+    let (e, raw, world, scribe) = play(&text, Script { ends, ..Script::default() });
+    assert_eq!(raw.end, End::Complete);
+    assert_eq!(scribe.phases, [Phase::Start, Phase::Ramp, Phase::Settle, Phase::Measure, Phase::Hold, Phase::Drain]);
+    let told: Vec<_> = raw.shortened.iter().map(|s| (s.phase.as_str(), s.length_s, s.after_s < 3600.0)).collect();
+    assert_eq!(told, [("settle", 3600.0, true), ("hold", 3600.0, true)]);
+    let point = rows(&e, &raw, 0).point;
+    assert_eq!((point.status, point.joined, point.deliveries_received), (Status::Ok, Some(100), Some(300)));
+    assert!(world.borrow().alive.is_empty());
+}
+
 #[test]
 fn ledgers_of_several_agents_add_up() {
     let text = format!("{TEXT}[agents]\ncount = 3\n");

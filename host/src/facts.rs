@@ -69,6 +69,7 @@ pub fn collect(root: &ProcRoot) -> HostRecord {
         nofile_hard: nofile.hard,
         hypervisor: hypervisor(root),
         sysctls: SYSCTLS.iter().filter_map(|name| Some(((*name).to_owned(), root.read_sysctl(name)?))).collect(),
+        price_per_month_usd: None,
     }
 }
 

@@ -5,9 +5,32 @@ use std::path::PathBuf;
 use c2m_schema::control::{AgentPlan, ArrivalPhase, BroadcastPlan, FileTables};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+const EXAMPLES: &str = "\
+Examples:
+  c2m-loadgen run --url ws://127.0.0.1:4000/socket/websocket --clients 10000 --rate 2000/s
+      Ten thousand clients, ten broadcasts to all of them, and what became of each";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  c2m-loadgen run --url ws://127.0.0.1:4000/socket/websocket --clients 10000 --rate 2000/s
+      Ten thousand clients arrive in five seconds, then ten broadcasts, one a second
+  c2m-loadgen run --url ws://127.0.0.1:4000/socket/websocket --clients 10000 --topic room:42 --broadcasts 0 --hold-s 60
+      Only hold them, in a channel that sends nothing by itself
+  c2m-loadgen run --url ws://10.0.0.5:4000/socket/websocket --clients 100000 --source 10.0.0.6 --source 10.0.0.7
+      More clients than one source address has ports, from two of them
+  c2m-loadgen run --url ws://127.0.0.1:4000/socket/websocket --clients 5000 --arrival 10x100,10x400 --json
+      First slowly, then fast; the summary for a script";
+
+const AGENT_EXAMPLES: &str = "\
+Examples:
+  c2m-loadgen agent
+      What c2m run starts; it waits for a line such as {\"type\":\"hello\",\"protocol\":1}
+
+The lines are documented in schema/src/control.rs.";
+
 /// Holds Phoenix channel clients in great numbers and accounts for every delivery.
 #[derive(Debug, Parser)]
-#[command(name = "c2m-loadgen", version)]
+#[command(name = "c2m-loadgen", version, after_help = EXAMPLES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -18,11 +41,13 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Obeys control lines on stdin (JSON) and answers on stdout; for a harness.
+    #[command(after_help = AGENT_EXAMPLES)]
     Agent(AgentArgs),
     /// Runs alone against a Phoenix-compatible server: ramp, settle, measure, hold, drain.
     ///
     /// Exit status: 0 when every client joined and stayed and no delivery is missing or double, 1 otherwise, 2 when
     /// the run was not possible.
+    #[command(after_help = RUN_EXAMPLES)]
     Run(Box<RunArgs>),
     /// Echoes through all cases of the Autobahn Testsuite's fuzzing server and has it write its report.
     #[command(hide = true)]
@@ -193,15 +218,16 @@ fn to_ms(seconds: f64) -> u64 {
 }
 
 fn parse_seconds(text: &str) -> Result<f64, String> {
-    let seconds = text.strip_suffix('s').unwrap_or(text).parse::<f64>().map_err(|error| error.to_string())?;
-    let is_sound = (0.0..=1e9).contains(&seconds);
-    is_sound.then_some(seconds).ok_or_else(|| "a number of seconds, 0 or more".to_owned())
+    let seconds = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
+    seconds
+        .filter(|seconds| (0.0..=1e9).contains(seconds))
+        .ok_or_else(|| "write seconds, 0 or more, e.g. 30".to_owned())
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {
-    let rate = text.strip_suffix("/s").unwrap_or(text).parse::<f64>().map_err(|error| error.to_string())?;
-    let is_sound = rate.is_finite() && rate > 0.0;
-    is_sound.then_some(rate).ok_or_else(|| "a rate above 0".to_owned())
+    let rate = text.strip_suffix("/s").unwrap_or(text).parse::<f64>().ok();
+    rate.filter(|rate| rate.is_finite() && *rate > 0.0)
+        .ok_or_else(|| "write arrivals per second, e.g. 2000 or 2000/s".to_owned())
 }
 
 fn parse_phase(text: &str) -> Result<ArrivalPhase, String> {

@@ -38,18 +38,56 @@ pub struct ServerReady {
     pub pid: u32,
     /// Bound address, `ip:port`.
     pub address: String,
+    /// What carries the clients; none in another server than c2m-server.
+    #[serde(default)]
+    pub engine: Option<Engine>,
     /// Number of shards (threads that hold connections).
     pub shards: u32,
     /// Where the limit on descriptors counts.
     pub file_tables: FileTables,
     /// Descriptors each table may hold (the soft limit in force).
     pub nofile: u64,
+    /// Most clients that fit into that many descriptors of each table.
+    #[serde(default)]
+    pub clients_max: u64,
+    /// Bytes of the read buffer that each client at rest keeps; 0 where buffers are shared.
+    #[serde(default)]
+    pub read_buffer_bytes: u64,
     /// Idle timeout in seconds; 0 is none.
     pub idle_timeout_s: u64,
     /// Largest accepted frame and message, in bytes.
     pub max_message_bytes: u64,
     /// Whether the Origin header is checked.
     pub check_origin: bool,
+}
+
+/// What carries a server's clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// Threads with an epoll loop each.
+    #[default]
+    Shards,
+    /// The usual Rust stack: tokio, tokio-tungstenite, a task per connection.
+    Tokio,
+}
+
+impl Engine {
+    /// Every engine.
+    pub const ALL: [Self; 2] = [Self::Shards, Self::Tokio];
+
+    /// The word on the command line and in definitions.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shards => "shards",
+            Self::Tokio => "tokio",
+        }
+    }
+
+    /// The engine of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|engine| engine.name() == name)
+    }
 }
 
 /// Where `RLIMIT_NOFILE` counts.

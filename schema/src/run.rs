@@ -42,6 +42,9 @@ pub struct RunRecord {
     /// The hosts of a fleet, the server's first; empty when everything ran on one machine.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<FleetRecord>,
+    /// Phases that a person ended early.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shortened: Vec<ShortenedRecord>,
 }
 
 /// One host of a fleet.
@@ -61,6 +64,21 @@ pub struct FleetRecord {
     pub boot_id: String,
     /// The machine.
     pub host: HostRecord,
+}
+
+/// A phase that a person ended early.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ShortenedRecord {
+    /// Index of the point in the plan.
+    pub point: u32,
+    /// Repetition.
+    pub repetition: u32,
+    /// `settle` or `hold`.
+    pub phase: String,
+    /// How long it took, in seconds.
+    pub after_s: f64,
+    /// How long it should have taken, in seconds.
+    pub length_s: f64,
 }
 
 /// A run was taken up again.
@@ -121,7 +139,7 @@ pub struct Isolation {
 }
 
 /// Facts about the machine, as far as they bear on a result.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostRecord {
     /// Host name.
     pub name: String,
@@ -149,6 +167,9 @@ pub struct HostRecord {
     pub hypervisor: bool,
     /// Every sysctl that bears on the result: name and value, as the processes of the run see them.
     pub sysctls: Vec<(String, String)>,
+    /// What the machine costs, US dollars a month; none where the definition does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_per_month_usd: Option<f64>,
 }
 
 /// What the processes of one repetition said of themselves.

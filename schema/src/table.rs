@@ -180,6 +180,11 @@ pub fn replace<R: Row>(dir: &Path, rows: &[R]) -> io::Result<()> {
 
 /// Reads a whole table from `dir`. A last line without a line end is a row cut short by a crash and is left out.
 pub fn read<R: Row>(dir: &Path) -> Result<Vec<R>, ReadError> {
+    read_where(dir, |_| true)
+}
+
+/// As [`read`], the rows that `keeps` takes alone: of a large table, memory holds no more than those.
+pub fn read_where<R: Row>(dir: &Path, keeps: impl Fn(&R) -> bool) -> Result<Vec<R>, ReadError> {
     let path = dir.join(R::FILE);
     let text = std::fs::read(&path).map_err(|source| ReadError::Io { path: path.clone(), source })?;
     let whole = text.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
@@ -192,7 +197,9 @@ pub fn read<R: Row>(dir: &Path) -> Result<Vec<R>, ReadError> {
         if let Some(found) = row.schema().filter(|v| !crate::is_readable(v)) {
             return Err(ReadError::Schema { path, found: found.to_owned() });
         }
-        rows.push(row);
+        if keeps(&row) {
+            rows.push(row);
+        }
     }
     Ok(rows)
 }

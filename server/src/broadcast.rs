@@ -5,10 +5,11 @@
 //! the size of a mailbox, so that a post can't fail: whoever asks for one too many is told so before anything is sent.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use c2m_host::clock;
 use c2m_protocol::frame::{self, Data, OpCode};
 use c2m_protocol::phoenix::{self, Serializer};
 use compact_str::CompactString;
@@ -43,8 +44,11 @@ pub(crate) struct Broadcast {
     payload: Payload,
     frame_v1: OnceLock<Bytes>,
     frame_v2: OnceLock<Bytes>,
+    begun_ns: u64,
+    /// Members that were sent it, all shards together.
+    reached: AtomicU32,
     /// Given back when the last shard drops the broadcast.
-    _permit: Permit,
+    permit: Permit,
 }
 
 impl Broadcast {
@@ -62,13 +66,20 @@ impl Broadcast {
             payload,
             frame_v1: OnceLock::new(),
             frame_v2: OnceLock::new(),
-            _permit: permit,
+            begun_ns: clock::monotonic_ns(),
+            reached: AtomicU32::new(0),
+            permit,
         })
     }
 
     /// Topic, event and payload.
     pub(crate) fn parts(&self) -> (&CompactString, &CompactString, &Payload) {
         (&self.topic, &self.event, &self.payload)
+    }
+
+    /// So many more members were sent it. Told per step of a walk, not per member.
+    pub(crate) fn add_reached(&self, members: usize) {
+        self.reached.fetch_add(members as u32, Ordering::Relaxed);
     }
 
     /// The whole WebSocket frame, the same bytes for every member with this serializer; none for data to version 1.
@@ -81,7 +92,23 @@ impl Broadcast {
         Some(slot.get_or_init(|| self.encode(serializer)))
     }
 
+    /// The message alone, for who frames it otherwise; none for data to version 1. Encoded anew by each call.
+    pub(crate) fn message(&self, serializer: Serializer) -> Option<(Data, Bytes)> {
+        if matches!((serializer, &self.payload), (Serializer::V1, Payload::Binary(_))) {
+            return None;
+        }
+        let (kind, message) = self.encode_message(serializer);
+        Some((kind, message.into()))
+    }
+
     fn encode(&self, serializer: Serializer) -> Bytes {
+        let (kind, message) = self.encode_message(serializer);
+        let mut framed = Vec::with_capacity(message.len() + 10);
+        frame::encode(&mut framed, OpCode::Data(kind), &message, None);
+        Bytes::from(framed)
+    }
+
+    fn encode_message(&self, serializer: Serializer) -> (Data, Vec<u8>) {
         let mut message = Vec::new();
         let kind = match &self.payload {
             Payload::Json(json) => {
@@ -95,18 +122,53 @@ impl Broadcast {
                 Data::Binary
             }
         };
-        let mut framed = Vec::with_capacity(message.len() + 10);
-        frame::encode(&mut framed, OpCode::Data(kind), &message, None);
-        Bytes::from(framed)
+        (kind, message)
     }
 }
 
+/// The last shard is through.
+impl Drop for Broadcast {
+    fn drop(&mut self) {
+        let duration_ns = clock::monotonic_ns().saturating_sub(self.begun_ns);
+        let fan_out = FanOut { duration_us: duration_ns.div_ceil(1000), members: *self.reached.get_mut() };
+        self.permit.0.last.store(fan_out.pack(), Ordering::Relaxed);
+    }
+}
+
+/// How a broadcast went: from its begin until the last shard had given it to the last of its members, or to the queue of
+/// one whose socket is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FanOut {
+    /// Microseconds, begun ones too; at most 2^32 - 1.
+    pub(crate) duration_us: u64,
+    pub(crate) members: u32,
+}
+
+impl FanOut {
+    /// Both in one word, so that a reader never sees halves of two. 0 stands for none: no broadcast takes 0 µs.
+    fn pack(self) -> u64 {
+        self.duration_us.clamp(1, u64::from(u32::MAX)) << 32 | u64::from(self.members)
+    }
+
+    fn unpack(word: u64) -> Option<Self> {
+        (word != 0).then_some(Self { duration_us: word >> 32, members: word as u32 })
+    }
+}
+
+/// What is known of all broadcasts together.
+#[derive(Default)]
+struct Flights {
+    in_flight: AtomicUsize,
+    /// The one that ended last, [`FanOut::pack`]ed.
+    last: AtomicU64,
+}
+
 /// The right to have one broadcast in flight.
-pub(crate) struct Permit(Arc<AtomicUsize>);
+pub(crate) struct Permit(Arc<Flights>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -121,28 +183,38 @@ struct Mailbox {
 /// The mailboxes of all shards.
 pub(crate) struct Bus {
     mailboxes: Box<[Mailbox]>,
-    in_flight: Arc<AtomicUsize>,
+    flights: Arc<Flights>,
 }
 
 impl Bus {
     /// A bus for as many shards as there are eventfds.
     pub(crate) fn new(wakes: Vec<OwnedFd>) -> Self {
         let mailbox = |wake| Mailbox { queue: ArrayQueue::new(IN_FLIGHT_MAX), wake, woken: AtomicBool::new(false) };
-        Self { mailboxes: wakes.into_iter().map(mailbox).collect(), in_flight: Arc::default() }
+        Self { mailboxes: wakes.into_iter().map(mailbox).collect(), flights: Arc::default() }
     }
 
     /// The right to begin a broadcast, or none when [`IN_FLIGHT_MAX`] are under way.
     pub(crate) fn permit(&self) -> Option<Permit> {
-        if self.in_flight.fetch_add(1, Ordering::AcqRel) < IN_FLIGHT_MAX {
-            return Some(Permit(Arc::clone(&self.in_flight)));
+        if self.flights.in_flight.fetch_add(1, Ordering::AcqRel) < IN_FLIGHT_MAX {
+            return Some(Permit(Arc::clone(&self.flights)));
         }
-        self.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.flights.in_flight.fetch_sub(1, Ordering::AcqRel);
         None
+    }
+
+    /// Makes every shard look.
+    pub(crate) fn wake_all(&self) {
+        (0..self.mailboxes.len()).for_each(|shard| self.wake(shard));
     }
 
     /// Broadcasts in flight.
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        self.flights.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// The broadcast that ended last, if any has.
+    pub(crate) fn last_fan_out(&self) -> Option<FanOut> {
+        FanOut::unpack(self.flights.last.load(Ordering::Relaxed))
     }
 
     /// Posts to every shard but `from`, which walks its own members without a detour. None: from outside of the shards.
@@ -200,6 +272,30 @@ mod tests {
         assert!(bus.permit().is_none(), "shard 2 still holds every broadcast");
         bus.take(2, drop);
         assert_eq!(bus.in_flight(), 0);
+    }
+
+    #[test]
+    fn the_last_shard_ends_the_fan_out() {
+        let bus = bus(3);
+        let broadcast = Broadcast::new(bus.permit().expect("free"), "rooms:lobby", "new:msg", &Body::EMPTY);
+        bus.post(0, &Arc::new(broadcast.expect("an object")));
+        bus.take(1, |broadcast| broadcast.add_reached(40));
+        assert_eq!(bus.last_fan_out(), None, "shard 2 has not begun");
+        bus.take(2, |broadcast| broadcast.add_reached(2));
+        let last = bus.last_fan_out().expect("all are through");
+        assert!(last.members == 42 && last.duration_us > 0, "{last:?}");
+    }
+
+    #[test]
+    fn a_fan_out_is_one_word() {
+        let longest = u64::from(u32::MAX);
+        for (duration_us, members, kept_us) in
+            [(1, 0, 1), (0, 7, 1), (312_000, u32::MAX, 312_000), (longest + 1, 1, longest)]
+        {
+            let kept = FanOut { duration_us: kept_us, members };
+            assert_eq!(FanOut::unpack(FanOut { duration_us, members }.pack()), Some(kept));
+        }
+        assert_eq!(FanOut::unpack(0), None);
     }
 
     /// Protocol point 47.

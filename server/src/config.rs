@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use c2m_schema::control::FileTables;
+use c2m_schema::control::{Engine, FileTables};
 use clap::{Args, Parser};
 
 use crate::backplane::{PubsubUrl, parse_subject};
@@ -16,11 +16,16 @@ pub struct Config {
     #[arg(long, value_name = "IP:PORT")]
     pub listen: Option<SocketAddr>,
 
+    /// What carries the clients: `shards`, or `tokio`, the usual Rust stack (a task per connection), as a baseline
+    #[arg(long, value_name = "shards|tokio", default_value = "shards", value_parser = parse_engine)]
+    pub engine: Engine,
+
     /// Clients to plan shards and descriptor tables for; 0: not known
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub clients: u64,
 
-    /// Threads that hold connections [default: one per usable core, more where --clients needs private tables]
+    /// Threads that hold connections [default: one per usable core, more where --clients needs private tables, which the
+    /// tokio engine does not have]
     #[arg(long, value_name = "N")]
     pub shards: Option<u32>,
 
@@ -121,6 +126,10 @@ fn parse_mount(text: &str) -> Result<String, String> {
     } else {
         Err("a path such as /socket or /ws/admin".to_owned())
     }
+}
+
+fn parse_engine(text: &str) -> Result<Engine, String> {
+    Engine::from_name(text).ok_or_else(|| "shards or tokio".to_owned())
 }
 
 fn parse_file_tables(text: &str) -> Result<FileTables, String> {

@@ -3,6 +3,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,8 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use c2m_host::heap;
 use c2m_schema::control::ServerEvent;
+use c2m_server::Server;
+use c2m_server::cli::Arguments;
 use c2m_server::reclaim::Reclaim;
-use c2m_server::{Config, Server};
 use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -20,21 +22,21 @@ const STATS_INTERVAL: Duration = Duration::from_secs(1);
 /// Port of a server started by hand.
 const DEFAULT_PORT: u16 = 4000;
 
-/// Reference channel server: Phoenix channels over WebSocket.
-#[derive(Parser)]
-#[command(name = "c2m-server", version)]
-struct Arguments {
-    #[command(flatten)]
-    config: Config,
+/// Exit status of a server that could not start or end.
+const FAILED: u8 = 1;
 
-    /// Print statistics every second, and end when stdin ends
-    #[arg(long)]
-    stdio: bool,
+fn main() -> ExitCode {
+    heap::keep_little();
+    match serve(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("c2m-server: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
 }
 
-fn main() -> anyhow::Result<()> {
-    heap::keep_little();
-    let Arguments { mut config, stdio } = Arguments::parse();
+fn serve(Arguments { mut config, stdio }: Arguments) -> anyhow::Result<()> {
     let port = if stdio { 0 } else { DEFAULT_PORT };
     config.listen.get_or_insert(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
 

@@ -85,8 +85,6 @@ impl Shared {
     /// Begins the drain and wakes every shard for it.
     pub(crate) fn begin_drain(&self, deadline_ns: u64) {
         self.drain_deadline_ns.store(deadline_ns.max(1), Ordering::Release);
-        for shard in 0..self.stats.len() {
-            self.bus.wake(shard);
-        }
+        self.bus.wake_all();
     }
 }

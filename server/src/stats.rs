@@ -1,6 +1,7 @@
 //! Counters. A shard counts in plain integers of its own and publishes them once per turn of its loop into atomics of
 //! its own; readers (`/metrics`, the stats line) sum over shards. Failures are rare and are kept by kind and code behind
-//! a lock per shard that no reader holds for long.
+//! a lock per shard that no reader holds for long. The tokio engine, whose tasks move between threads, has as many of these
+//! as threads, and counts each connection in one of them.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -48,8 +49,9 @@ macro_rules! counters {
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub(crate) struct Counters { $(#[doc = $help] pub(crate) $field: u64,)* }
 
+        /// The same where others read it, and where tasks on many threads count.
         #[derive(Default)]
-        struct Published { $($field: AtomicU64,)* }
+        pub(crate) struct Published { $(pub(crate) $field: AtomicU64,)* }
 
         impl Published {
             fn store(&self, counters: &Counters) { $(self.$field.store(counters.$field, Ordering::Relaxed);)* }
@@ -69,10 +71,12 @@ counters! {
     accepted "c2m_accepted_total" "counter" "Accepted sockets.";
     upgraded "c2m_upgraded_total" "counter" "Completed WebSocket upgrades.";
     joins "c2m_joins_total" "counter" "Joins answered ok.";
+    messages "c2m_messages_total" "counter" "Messages from clients, heartbeats among them.";
     broadcasts "c2m_broadcasts_total" "counter" "Broadcasts begun, on the shard of the sender.";
     deliveries "c2m_deliveries_total" "counter" "Broadcast frames handed to the kernel in whole.";
     bytes_in "c2m_bytes_in_total" "counter" "Bytes read from sockets.";
     bytes_out "c2m_bytes_out_total" "counter" "Bytes written to sockets.";
+    busy_ns "c2m_busy_nanoseconds_total" "counter" "Time that the shard's loop was at work and not waiting for something to do.";
 }
 
 /// What one shard publishes. Aligned so that two shards never write to one cache line.
@@ -86,6 +90,11 @@ pub(crate) struct ShardStats {
 impl ShardStats {
     pub(crate) fn publish(&self, counters: &Counters) {
         self.published.store(counters);
+    }
+
+    /// For those who count here at once instead of publishing.
+    pub(crate) fn live(&self) -> &Published {
+        &self.published
     }
 
     pub(crate) fn counters(&self) -> Counters {

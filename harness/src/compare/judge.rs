@@ -123,9 +123,18 @@ type Key = (u64, String);
 
 /// Sets `b` beside `a`.
 pub fn compare(a: &RunDir, b: &RunDir) -> Comparison {
-    let differences = hosts::differences(a, b);
+    let path = |run: &RunDir| run.path.display().to_string();
+    beside((path(a), &a.points), (path(b), &b.points), hosts::differences(a, b))
+}
+
+/// Sets rows beside others, both with a name.
+pub(super) fn beside(
+    (a, rows_a): (String, &[PointRow]),
+    (b, rows_b): (String, &[PointRow]),
+    differences: Vec<Difference>,
+) -> Comparison {
     let same_class = !differences.iter().any(|d| d.forbids_verdict);
-    let (points_a, points_b) = (by_key(&a.points), by_key(&b.points));
+    let (points_a, points_b) = (by_key(rows_a), by_key(rows_b));
     let mut points = Vec::new();
     let mut left_out = Vec::new();
     for (key, rows_a) in &points_a {
@@ -140,11 +149,10 @@ pub fn compare(a: &RunDir, b: &RunDir) -> Comparison {
     }
     let only_b = points_b.keys().filter(|key| !points_a.contains_key(*key));
     left_out.extend(only_b.map(|key| format!("only in B: {}", point_name(key))));
-    for (side, run) in [("A", a), ("B", b)] {
-        left_out.extend(run.points.iter().filter(|p| p.status != Status::Ok).map(|p| not_ok(side, p)));
+    for (side, rows) in [("A", rows_a), ("B", rows_b)] {
+        left_out.extend(rows.iter().filter(|p| p.status != Status::Ok).map(|p| not_ok(side, p)));
     }
-    let path = |run: &RunDir| run.path.display().to_string();
-    Comparison { a: path(a), b: path(b), differences, points, left_out }
+    Comparison { a, b, differences, points, left_out }
 }
 
 fn by_key(rows: &[PointRow]) -> BTreeMap<Key, Vec<&PointRow>> {
@@ -243,7 +251,7 @@ fn sorted(values: &[f64]) -> Vec<f64> {
     values
 }
 
-fn median(values: &[f64]) -> Option<f64> {
+pub(super) fn median(values: &[f64]) -> Option<f64> {
     let sorted = sorted(values);
     let middle = sorted.len().checked_sub(1)? / 2;
     let upper = sorted.len() / 2;

@@ -3,6 +3,7 @@
 //! Charts only append to the list, so that they can neither fail half-way nor depend on the backend. plotters has whole
 //! pixels only; the SVG is drawn ten times as large and shown through its `viewBox`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
@@ -11,12 +12,15 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color as _, RGBColor, ShapeStyle, TextStyle};
 
 use super::font;
-use super::palette::Color;
+use super::hover::Spots;
+use super::palette::{self, Color, Mode, Rgb};
 
 /// Width of every chart in logical pixels.
 pub const WIDTH: f64 = 1280.0;
 /// Height of every chart in logical pixels.
 pub const HEIGHT: f64 = 720.0;
+/// Empty room at the left and right of every chart.
+pub const MARGIN: f64 = 28.0;
 /// Units of the SVG per logical pixel.
 const UNITS: f64 = 10.0;
 
@@ -112,6 +116,7 @@ enum Op {
 #[derive(Clone, Debug, Default)]
 pub struct Canvas {
     ops: Vec<Op>,
+    spots: Spots,
 }
 
 impl Canvas {
@@ -162,26 +167,57 @@ impl Canvas {
         }
     }
 
+    /// One line of text over a strip of paper, so that it can be read where lines cross.
+    pub fn halo(&mut self, text: impl Into<String>, at: (f64, f64), style: Type) {
+        let text = text.into();
+        let (width, half) = (style.width(&text), style.size * 0.55);
+        let x0 = match style.anchor {
+            Anchor::Start => at.0,
+            Anchor::Middle => at.0 - width / 2.0,
+            Anchor::End => at.0 - width,
+        };
+        let rect = Rect { x0: x0 - 3.0, y0: at.1 - half, x1: x0 + width + 3.0, y1: at.1 + half };
+        self.rect(rect, palette::PAPER, 0.85);
+        self.text(text, at, style);
+    }
+
+    /// What a browser shows when the pointer is near `at`, a value a line; not painted, and made only where no other is.
+    pub fn spot(&mut self, at: (f64, f64), text: impl FnOnce() -> String) {
+        self.spots.put(at, text);
+    }
+
     /// Everything of `other`, after what is here.
     pub fn append(&mut self, other: &Self) {
         self.ops.extend(other.ops.iter().cloned());
+        self.spots.extend(&other.spots);
     }
 
-    /// The document: `title` and `description` for readers who do not see it, then everything in order.
+    /// Every colour that is used, once each.
+    pub fn colors(&self) -> BTreeSet<Color> {
+        let of = |op: &Op| match op {
+            Op::Path { color, .. } | Op::Fill { color, .. } | Op::Rect { color, .. } | Op::Dot { color, .. } => *color,
+            Op::Text { style, .. } => style.color,
+        };
+        self.ops.iter().map(of).collect()
+    }
+
+    /// The document for the paper of `mode`: `title` and `description` for readers who do not see it, then everything in
+    /// order.
     ///
     /// Fails only if the compiled-in font can't be read.
-    pub fn to_svg(&self, title: &str, description: &str) -> anyhow::Result<String> {
+    pub fn to_svg(&self, mode: Mode, title: &str, description: &str) -> anyhow::Result<String> {
         font::register()?;
         let mut drawn = String::new();
         {
             let size = ((WIDTH * UNITS) as u32, (HEIGHT * UNITS) as u32);
             let area = SVGBackend::with_string(&mut drawn, size).into_drawing_area();
             for op in &self.ops {
-                draw(&area, op)?;
+                draw(&area, mode, op)?;
             }
             area.present().context("drawing the chart")?;
         }
-        Ok(document(&drawn, title, description))
+        let document = document(&drawn, title, description);
+        Ok(document.replacen("</svg>", &(self.spots.group(UNITS) + "</svg>"), 1))
     }
 }
 
@@ -196,30 +232,31 @@ fn units(point: (f64, f64)) -> (i32, i32) {
     (unit(point.0), unit(point.1))
 }
 
-fn shape(color: Color, alpha: f64, width: f64, filled: bool) -> ShapeStyle {
+fn shape(color: Rgb, alpha: f64, width: f64, filled: bool) -> ShapeStyle {
     let color = RGBColor(color.0, color.1, color.2).mix(alpha);
     ShapeStyle { color, filled, stroke_width: (width * UNITS).round().max(1.0) as u32 }
 }
 
-fn draw(area: &Area<'_>, op: &Op) -> anyhow::Result<()> {
+fn draw(area: &Area<'_>, mode: Mode, op: &Op) -> anyhow::Result<()> {
     match op {
         Op::Path { points, color, alpha, width } => {
             let points: Vec<_> = points.iter().copied().map(units).collect();
-            area.draw(&PathElement::new(points, shape(*color, *alpha, *width, false)))
+            area.draw(&PathElement::new(points, shape(color.on(mode), *alpha, *width, false)))
         }
         Op::Fill { points, color, alpha } => {
             let points: Vec<_> = points.iter().copied().map(units).collect();
-            area.draw(&Polygon::new(points, shape(*color, *alpha, 0.0, true)))
+            area.draw(&Polygon::new(points, shape(color.on(mode), *alpha, 0.0, true)))
         }
         Op::Rect { rect, color, alpha } => {
             let corners = [units((rect.x0, rect.y0)), units((rect.x1, rect.y1))];
-            area.draw(&Rectangle::new(corners, shape(*color, *alpha, 0.0, true)))
+            area.draw(&Rectangle::new(corners, shape(color.on(mode), *alpha, 0.0, true)))
         }
         Op::Dot { at, radius, color, filled } => {
-            area.draw(&Circle::new(units(*at), unit(*radius), shape(*color, 1.0, 2.0, *filled)))
+            area.draw(&Circle::new(units(*at), unit(*radius), shape(color.on(mode), 1.0, 2.0, *filled)))
         }
         Op::Text { text, at, style } => {
-            let color = RGBColor(style.color.0, style.color.1, style.color.2);
+            let (red, green, blue) = style.color.on(mode);
+            let color = RGBColor(red, green, blue);
             let horizontal = match style.anchor {
                 Anchor::Start => HPos::Left,
                 Anchor::Middle => HPos::Center,
@@ -239,7 +276,8 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}') { '\u{FFFD}' } else { c }).collect()
 }
 
-fn escape(text: &str) -> String {
+/// Text as it may stand between tags.
+pub(crate) fn escape(text: &str) -> String {
     printable(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
@@ -265,6 +303,20 @@ fn document(drawn: &str, title: &str, description: &str) -> String {
 
 fn is_text_content(line: &str) -> bool {
     !line.starts_with('<')
+}
+
+/// The rules that turn the document for light paper into that for dark paper, for a page that shows it inside of the
+/// element `#id`: attributes of an SVG give way to rules.
+pub fn dark_rules(colors: &BTreeSet<Color>, id: &str) -> String {
+    let hex = |(red, green, blue): Rgb| format!("#{red:02X}{green:02X}{blue:02X}");
+    let mut rules = String::new();
+    for color in colors {
+        let (light, dark) = (hex(color.light), hex(color.dark));
+        for part in ["fill", "stroke"] {
+            let _ = write!(rules, "#{id} svg [{part}=\"{light}\"]{{{part}:{dark}}}");
+        }
+    }
+    rules
 }
 
 /// The same document with the font inside, as it is written to disk.

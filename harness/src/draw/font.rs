@@ -59,28 +59,34 @@ pub fn width(text: &str, size: f64, bold: bool) -> f64 {
 
 /// The `@font-face` rules that carry the font.
 pub fn css() -> &'static str {
-    static CSS: LazyLock<String> = LazyLock::new(|| {
-        let face = |weight: &str, bytes: &[u8]| {
-            format!(
-                "@font-face{{font-family:\"{FAMILY}\";font-weight:{weight};src:url(data:font/ttf;base64,{}) format(\"truetype\")}}",
-                BASE64.encode(bytes)
-            )
-        };
-        face("normal", REGULAR) + &face("bold", BOLD)
-    });
+    static CSS: LazyLock<String> = LazyLock::new(|| faces(FAMILY, REGULAR, BOLD));
     &CSS
+}
+
+/// The `@font-face` rules that carry a font of two weights.
+pub fn faces(family: &str, regular: &[u8], bold: &[u8]) -> String {
+    let face = |weight: &str, bytes: &[u8]| {
+        format!(
+            "@font-face{{font-family:\"{family}\";font-weight:{weight};src:url(data:font/ttf;base64,{}) format(\"truetype\")}}",
+            BASE64.encode(bytes)
+        )
+    };
+    face("normal", regular) + &face("bold", bold)
 }
 
 /// A font database that holds this font and no other.
 pub fn database() -> Arc<fontdb::Database> {
-    static DATABASE: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
-        let mut database = fontdb::Database::new();
-        database.load_font_data(REGULAR.to_vec());
-        database.load_font_data(BOLD.to_vec());
-        database.set_sans_serif_family(FAMILY);
-        Arc::new(database)
-    });
+    static DATABASE: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| alone(FAMILY, REGULAR, BOLD));
     DATABASE.clone()
+}
+
+/// A font database that holds a font of two weights and no other.
+pub fn alone(family: &str, regular: &[u8], bold: &[u8]) -> Arc<fontdb::Database> {
+    let mut database = fontdb::Database::new();
+    database.load_font_data(regular.to_vec());
+    database.load_font_data(bold.to_vec());
+    database.set_sans_serif_family(family);
+    Arc::new(database)
 }
 
 #[cfg(test)]

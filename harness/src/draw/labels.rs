@@ -70,7 +70,7 @@ impl Placer {
     }
 
     /// Room of `width` × `height` beside `point`, `distance` away: where it covers least, in a fixed order of trial. None
-    /// where it would cover more than a thirtieth of itself.
+    /// where it would cover more than a hundred-and-twentieth of itself.
     pub fn place(&mut self, point: (f64, f64), width: f64, height: f64, distance: f64) -> Option<Rect> {
         let (x, y) = point;
         let (d, half_width, half_height) = (distance, width / 2.0, height / 2.0);
@@ -101,7 +101,7 @@ impl Placer {
             covered + (width * height - self.bounds.overlap(rect)) * 4.0
         };
         let (best, cost) = boxes.map(|b| (b, cost(&b))).min_by(|a, b| a.1.total_cmp(&b.1))?;
-        (cost <= width * height / 30.0).then(|| {
+        (cost <= width * height / 120.0).then(|| {
             self.taken.push(best);
             best
         })

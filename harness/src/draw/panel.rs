@@ -1,14 +1,18 @@
 //! One pair of axes: grid, tick labels, titles, and labels beside the ends of lines.
 
-use super::canvas::{Anchor, Canvas, Rect, Type};
+use super::canvas::{Anchor, Canvas, MARGIN, Rect, Type};
 use super::labels::spread;
 use super::palette::{self, Color};
 use super::scale::{Kind, Scale};
 
 /// Size of tick labels and axis titles.
-pub const AXIS_SIZE: f64 = 18.0;
+pub const AXIS_SIZE: f64 = 22.0;
 /// Size of labels beside lines and points.
-pub const LABEL_SIZE: f64 = 18.0;
+pub const LABEL_SIZE: f64 = 22.0;
+/// Size of the smallest text: 9 pixels where the chart is shown 600 wide.
+pub const SMALL_SIZE: f64 = 20.0;
+/// Room below a plot area for tick labels and the title of its axis.
+pub const AXIS_ROOM: f64 = 66.0;
 
 /// A plot area with its two scales.
 #[derive(Clone, Debug)]
@@ -47,7 +51,7 @@ pub struct EndLabel {
 impl Panel {
     /// A panel over `plot`; the scales are laid onto it.
     pub fn new(plot: Rect, x: Scale, y: Scale) -> Self {
-        Self { plot, x: x.onto(plot.x0, plot.x1), y: y.onto(plot.y1, plot.y0), title_lift: 24.0 }
+        Self { plot, x: x.onto(plot.x0, plot.x1), y: y.onto(plot.y1, plot.y0), title_lift: 28.0 }
     }
 
     /// The place of a pair of values, held within the plot area; none where a value has no place on its scale.
@@ -86,9 +90,9 @@ impl Panel {
                     reached = at + half;
                 }
             }
-            canvas.text(x.title, (f64::midpoint(x0, x1), y1 + 46.0), style.anchor(Anchor::Middle));
+            canvas.text(x.title, (f64::midpoint(x0, x1), y1 + 50.0), style.anchor(Anchor::Middle));
         }
-        canvas.text(y.title, (x0 - 10.0 - widest, y0 - self.title_lift), style);
+        canvas.text(y.title, ((x0 - 10.0 - widest).max(MARGIN), y0 - self.title_lift), style);
         let base =
             if self.y.kind == Kind::Linear && self.y.min < 0.0 && self.y.max > 0.0 { self.y.pixel(0.0) } else { y1 };
         canvas.line((x0, base), (x1, base), palette::FAINT, 1.5);
@@ -110,6 +114,23 @@ impl Panel {
             canvas.text(&label.text, (left, place), style);
         }
     }
+}
+
+/// `text` in lines no wider than `width`, broken at spaces; at most `lines`, the last cut where that is not enough.
+pub fn wrap(text: &str, style: Type, width: f64, lines: usize) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for word in text.split(' ').filter(|w| !w.is_empty()) {
+        let full = out.len() >= lines;
+        match out.last_mut() {
+            Some(line) if full || style.width(&format!("{line} {word}")) <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => out.push(word.to_owned()),
+        }
+    }
+    out.truncate(lines);
+    out.iter().map(|line| fit(line, style, width)).collect()
 }
 
 /// `text` cut to `width` logical pixels, with an ellipsis where it was cut.

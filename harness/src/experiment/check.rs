@@ -4,14 +4,14 @@ use c2m_schema::control::BroadcastPlan;
 
 use crate::plan;
 
-use super::{Clients, Counts, Expect, Experiment, Interval, Isolate, Joined, Search, SearchKey, SlowKind};
+use super::{Clients, Counts, Expect, Experiment, Interval, Joined, Search, SearchKey, SlowKind, server};
 
 /// A value that is out of range.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{problem}; {remedy}")]
 pub struct OutOfRange {
     /// Dotted path of the key.
-    pub key: &'static str,
+    pub key: String,
     /// What is wrong with its value.
     pub problem: String,
     /// What to write instead.
@@ -22,14 +22,15 @@ pub struct OutOfRange {
 /// catches slips of the finger.
 const CLIENTS_MAX: u64 = 100_000_000;
 /// Longest time that any key may ask for, in seconds.
-const SECONDS_MAX: f64 = 86_400.0;
+pub(super) const SECONDS_MAX: f64 = 86_400.0;
 const RATE_PER_S_MAX: f64 = 10_000_000.0;
+const PRICE_MAX: f64 = 10_000_000.0;
 const PAYLOAD_BYTES_MAX: u64 = 60 * 1024;
 
 /// The first value that is out of range, if any.
 pub fn check(e: &Experiment) -> Result<(), OutOfRange> {
     name(e)?;
-    server(e)?;
+    server::check(e)?;
     if let Some(search) = &e.search {
         searched(e, search)?;
     }
@@ -41,6 +42,9 @@ pub fn check(e: &Experiment) -> Result<(), OutOfRange> {
     agents(e)?;
     if let Some(floor) = e.floor {
         within("floor.broadcasts", f64::from(floor.broadcasts), 0.0, 1_000.0)?;
+    }
+    if let Some(price) = e.host.price_per_month_usd {
+        within("host.price_per_month_usd", price, 0.01, PRICE_MAX)?;
     }
     within("measure.repetitions", f64::from(e.measure.repetitions), 1.0, 1_000.0)?;
     within("measure.settle_s", e.measure.settle_s, 0.0, SECONDS_MAX)?;
@@ -61,17 +65,16 @@ pub fn check(e: &Experiment) -> Result<(), OutOfRange> {
 /// What is allowed and likely not meant.
 pub fn warnings(e: &Experiment) -> Vec<String> {
     let mut warnings = Vec::new();
-    if e.clients.heartbeat_s <= 0.0 && e.server.idle_timeout_s > 0 {
+    // What another server does with idle clients is not known here.
+    let closes_idle = e.server.idle_timeout_s > 0 && !e.server.is_foreign();
+    if e.clients.heartbeat_s <= 0.0 && closes_idle {
         warnings.push(format!(
             "without heartbeats the server closes clients after {} s: set server.idle_timeout_s = 0 to hold them longer",
             e.server.idle_timeout_s
         ));
     }
     // Phoenix's own defaults, 30 s and 60 s, are at the limit.
-    if e.clients.heartbeat_s > 0.0
-        && e.server.idle_timeout_s > 0
-        && e.clients.heartbeat_s * 2.0 > e.server.idle_timeout_s as f64
-    {
+    if e.clients.heartbeat_s > 0.0 && closes_idle && e.clients.heartbeat_s * 2.0 > e.server.idle_timeout_s as f64 {
         warnings.push(format!(
             "a heartbeat every {} s leaves no second chance before the server's idle timeout of {} s: one that is late may cost \
              the client; make clients.heartbeat_s at most half of server.idle_timeout_s",
@@ -85,11 +88,11 @@ pub fn warnings(e: &Experiment) -> Vec<String> {
     warnings
 }
 
-fn out<T>(key: &'static str, problem: impl Into<String>, remedy: impl Into<String>) -> Result<T, OutOfRange> {
-    Err(OutOfRange { key, problem: problem.into(), remedy: remedy.into() })
+pub(super) fn out<T>(key: &str, problem: impl Into<String>, remedy: impl Into<String>) -> Result<T, OutOfRange> {
+    Err(OutOfRange { key: key.to_owned(), problem: problem.into(), remedy: remedy.into() })
 }
 
-fn within(key: &'static str, value: f64, low: f64, high: f64) -> Result<(), OutOfRange> {
+pub(super) fn within(key: &str, value: f64, low: f64, high: f64) -> Result<(), OutOfRange> {
     if value >= low && value <= high {
         return Ok(());
     }
@@ -106,17 +109,6 @@ fn name(e: &Experiment) -> Result<(), OutOfRange> {
         return out("question", "it is empty", "write the question that the experiment answers");
     }
     Ok(())
-}
-
-fn server(e: &Experiment) -> Result<(), OutOfRange> {
-    if let Some(shards) = e.server.shards {
-        within("server.shards", f64::from(shards), 1.0, 4096.0)?;
-    }
-    if e.server.pubsub.is_some() && e.isolate == Isolate::Netns {
-        let problem = "the server in its own network namespace can't reach a NATS server";
-        return out("server.pubsub", problem, "write isolate = \"host\"");
-    }
-    within("server.idle_timeout_s", e.server.idle_timeout_s as f64, 0.0, SECONDS_MAX)
 }
 
 fn clients(e: &Experiment) -> Result<(), OutOfRange> {
@@ -261,7 +253,9 @@ fn arrival(e: &Experiment) -> Result<(), OutOfRange> {
         within("arrival.rate_per_s", rate, 0.01, RATE_PER_S_MAX)?;
     }
     for (i, phase) in a.phases.iter().enumerate() {
-        within("arrival.phases", phase.rate_per_s, 0.01, RATE_PER_S_MAX)?;
+        // A phase with an end may be a pause; the last has to bring everybody who is left.
+        let least = if i + 1 < a.phases.len() { 0.0 } else { 0.01 };
+        within("arrival.phases", phase.rate_per_s, least, RATE_PER_S_MAX)?;
         match phase.seconds {
             Some(seconds) => within("arrival.phases", seconds, 0.001, SECONDS_MAX)?,
             None if i + 1 < a.phases.len() => {

@@ -1,20 +1,24 @@
 //! Reading an experiment: file, overrides, and errors that name file, line, key and the likely key.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize as _;
 use toml::de::{DeTable, DeValue};
 
 use super::{Experiment, check};
+use crate::rundir::EXPERIMENT_FILE;
 
 /// Why an experiment could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file can't be read.
-    #[error("{}: can't be read", path.display())]
+    #[error("{}: can't be read{hint}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
+        /// The remedy, in brackets, where there is one.
+        hint: String,
         /// What the system said.
         source: std::io::Error,
     },
@@ -30,25 +34,63 @@ pub enum LoadError {
 
 /// Reads the experiment at `path` and applies `overrides`, each `key.path=value`.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Experiment, LoadError> {
-    let text = std::fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| LoadError::Read {
+        path: path.to_owned(),
+        hint: hint(path, source.kind()),
+        source,
+    })?;
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     parse(&path.display().to_string(), &stem, &text, overrides)
 }
 
+/// What to do about a file that can't be read, in brackets; empty where nothing is known.
+fn hint(path: &Path, kind: ErrorKind) -> String {
+    match kind {
+        ErrorKind::NotFound => match likely_file(path) {
+            Some(likely) => format!(" (did you mean {}?)", likely.display()),
+            None => " (give the file of an experiment, e.g. experiments/default.toml)".to_owned(),
+        },
+        ErrorKind::IsADirectory if path.join(EXPERIMENT_FILE).is_file() => {
+            format!(" (did you mean {}?)", path.join(EXPERIMENT_FILE).display())
+        }
+        ErrorKind::IsADirectory => " (give the file of an experiment, e.g. experiments/default.toml)".to_owned(),
+        ErrorKind::PermissionDenied => " (its owner can allow it: chmod a+r)".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// The experiment that is named most like `path`, beside it or in `experiments/`.
+fn likely_file(path: &Path) -> Option<PathBuf> {
+    let name = path.file_stem()?.to_string_lossy().into_owned();
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let files = [parent, Path::new("experiments")].into_iter().filter_map(|dir| std::fs::read_dir(dir).ok());
+    let mut experiments: Vec<PathBuf> = files
+        .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
+        .filter(|file| file.extension().is_some_and(|extension| extension == "toml"))
+        .map(|file| file.strip_prefix("./").map(Path::to_owned).unwrap_or(file))
+        .collect();
+    // The order of a directory is its file system's.
+    experiments.sort();
+    let likeness = |file: &PathBuf| {
+        strsim::normalized_damerau_levenshtein(&name, &file.file_stem().unwrap_or_default().to_string_lossy())
+    };
+    let likely = experiments.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(&likely) >= LIKELY).then_some(likely)
+}
+
+/// How like a word must be to what was written to be suggested, 0 to 1.
+const LIKELY: f64 = 0.4;
+
 /// As [`load`], of a text that is already in memory. `file` is how errors call it; `stem` names the experiment when it
 /// does not name itself.
 pub fn parse(file: &str, stem: &str, text: &str, overrides: &[String]) -> Result<Experiment, LoadError> {
-    let wrong_in_file = |error: &toml::de::Error| LoadError::Wrong {
-        place: place(file, text, error.span().map(|s| s.start)),
-        message: explain(error.message()),
-    };
-    let mut table: toml::Table = text.parse().map_err(|e| wrong_in_file(&e))?;
+    let mut table: toml::Table = text.parse().map_err(|e| wrong_in_file(file, text, &e))?;
     let plain = toml::from_str::<Experiment>(text);
     let mut experiment = match plain {
         Ok(experiment) => Some(experiment),
         // An override may supply what the file leaves out.
         Err(e) if !overrides.is_empty() && e.message().starts_with("missing field") => None,
-        Err(e) => return Err(wrong_in_file(&e)),
+        Err(e) => return Err(wrong_in_file(file, text, &e)),
     };
     for (i, text) in overrides.iter().enumerate() {
         set(&mut table, text)?;
@@ -68,12 +110,17 @@ pub fn parse(file: &str, stem: &str, text: &str, overrides: &[String]) -> Result
         let by_override = overrides.iter().rev().find(|o| o.split('=').next().is_some_and(|k| k.trim() == e.key));
         let place = match by_override {
             Some(o) => format!("--set {o}"),
-            None => line_of_key(text, e.key)
+            None => line_of_key(text, &e.key)
                 .map_or_else(|| format!("{file}, key `{}`", e.key), |n| format!("{file}, line {n}, key `{}`", e.key)),
         };
         LoadError::Wrong { place, message: e.to_string() }
     })?;
     Ok(experiment)
+}
+
+/// What is wrong with a TOML file, its place in it, and the likely key.
+pub(crate) fn wrong_in_file(file: &str, text: &str, error: &toml::de::Error) -> LoadError {
+    LoadError::Wrong { place: place(file, text, error.span().map(|s| s.start)), message: explain(error.message()) }
 }
 
 /// Sets one key by its dotted path. The value is TOML, or a bare word; an empty value removes the key.
@@ -119,7 +166,7 @@ fn explain(message: &str) -> String {
         .iter()
         .map(|k| (strsim::normalized_damerau_levenshtein(given, k), *k))
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .filter(|(likeness, _)| *likeness >= 0.4);
+        .filter(|(likeness, _)| *likeness >= LIKELY);
     match likely {
         Some((_, key)) => format!("unknown {noun} `{given}`, did you mean `{key}`? Known here: {}", known.join(", ")),
         None => format!("unknown {noun} `{given}`. Known here: {}", known.join(", ")),

@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 
 pub mod check;
 pub mod load;
+mod server;
 mod words;
 
-pub use words::{Counts, Interval, Joined, OneOrMany, Payloads};
+pub use server::{Carrier, OtherServer, Server};
+pub use words::{Counts, Interval, Joined, OneOrMany, Payloads, Words};
 
 /// One experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +27,9 @@ pub struct Experiment {
     /// Where the processes of the run live.
     #[serde(default)]
     pub isolate: Isolate,
+    /// What can't be read off the machine.
+    #[serde(default, skip_serializing_if = "Host::is_empty")]
+    pub host: Host,
     /// The server under test.
     #[serde(default)]
     pub server: Server,
@@ -74,37 +79,18 @@ impl Isolate {
     }
 }
 
-/// Which implementation of the server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Engine {
-    /// `c2m-server`: a thread with its own epoll loop per shard.
-    #[default]
-    Shards,
-}
-
-/// `[server]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// `[host]`: what can't be read off the machine that runs the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Server {
-    /// Implementation.
-    pub engine: Engine,
-    /// Seconds without a frame after which the server closes a client; 0 is never.
-    pub idle_timeout_s: u64,
-    /// Threads that hold connections; left out: as many as cores and descriptor limits ask for.
+pub struct Host {
+    /// What it costs, US dollars a month; left out: unknown, and the money chart has no bar for the run.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub shards: Option<u32>,
-    /// Where the limit on descriptors counts; left out: whichever fits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file_tables: Option<FileTables>,
-    /// NATS server through which the server is one of several nodes; left out: it is alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pubsub: Option<String>,
+    pub price_per_month_usd: Option<f64>,
 }
 
-impl Default for Server {
-    fn default() -> Self {
-        Self { engine: Engine::Shards, idle_timeout_s: 60, shards: None, file_tables: None, pubsub: None }
+impl Host {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -33,6 +33,34 @@ impl Counts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payloads(pub Vec<u64>);
 
+/// Words, or one text that is split at spaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "TextOrWords")]
+pub struct Words(pub Vec<String>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum TextOrWords {
+    Text(String),
+    Words(Vec<String>),
+}
+
+impl From<TextOrWords> for Words {
+    fn from(value: TextOrWords) -> Self {
+        Self(match value {
+            TextOrWords::Text(text) => text.split_whitespace().map(str::to_owned).collect(),
+            TextOrWords::Words(words) => words,
+        })
+    }
+}
+
+impl Words {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// A value, or a list of which each makes points of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OneOrMany<T>(pub Vec<T>);

@@ -4,7 +4,7 @@
 //! One thread, beside those that read; it owns the children.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, Write as _};
+use std::io::BufRead as _;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -13,12 +13,13 @@ use anyhow::Context as _;
 use c2m_host::clock::monotonic_ns;
 use c2m_host::facts;
 use c2m_host::root::ProcRoot;
+use c2m_schema::control::write_line;
 
-use super::wire::{Ask, Hello, PROTOCOL, Say};
+use super::wire::{Ask, Hello, PROTOCOL, Program, Say};
 use crate::ground;
-use crate::run::child::{Child as _, Input, Who};
+use crate::run::child::{Child, Input, Watched, Who};
 use crate::run::machine::{Machine, Read as _};
-use crate::run::process::{Binaries, Process};
+use crate::run::process::{self, Binaries};
 use crate::run::progress::Progress;
 
 /// The harness asks something every second.
@@ -44,7 +45,7 @@ enum Heard {
 struct FarEnd {
     binaries: Binaries,
     machine: Machine,
-    children: BTreeMap<u64, (Who, Process)>,
+    children: BTreeMap<u64, (Who, Box<dyn Child>)>,
     to: Sender<Heard>,
 }
 
@@ -88,9 +89,7 @@ fn listen(to: &Sender<Heard>) {
 }
 
 fn say(line: &Say) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer(&mut out, line).context("tell the harness")?;
-    out.write_all(b"\n").and_then(|()| out.flush()).context("tell the harness")
+    write_line(&mut std::io::stdout().lock(), line).context("tell the harness")
 }
 
 impl FarEnd {
@@ -114,16 +113,16 @@ impl FarEnd {
 
     fn answer(&mut self, ask: Ask) -> anyhow::Result<()> {
         match ask {
-            Ask::Start { child, who, args } => match self.start(child, who, &args) {
+            Ask::Start { child, program } => match self.start(child, &program) {
                 Ok(process) => {
-                    self.children.insert(child, (who, process));
+                    self.children.insert(child, (program.who(), process));
                 }
                 Err(error) => say(&Say::NotStarted { child, reason: format!("{error:#}") })?,
             },
-            Ask::Tell { child, line } => {
+            Ask::Tell { child, command } => {
                 if let Some((_, process)) = self.children.get_mut(&child) {
                     // One that does not listen any more has ended, and that is told by itself.
-                    let _ = process.write_line(&line);
+                    let _ = process.send(&command);
                 }
             }
             Ask::Close { child } => {
@@ -133,7 +132,8 @@ impl FarEnd {
             }
             Ask::Kill { child } => drop(self.children.remove(&child)),
             Ask::Read { id } => {
-                let processes: Vec<(Who, u32)> = self.children.values().map(|(who, p)| (*who, p.id())).collect();
+                let watched = |(who, child): &(Who, Box<dyn Child>)| Some((*who, child.watched()?));
+                let processes: Vec<(Who, Watched)> = self.children.values().filter_map(watched).collect();
                 let (rows, cores) = self.machine.read(&processes);
                 say(&Say::Rows { id, rows, cores })?;
             }
@@ -142,9 +142,13 @@ impl FarEnd {
         Ok(())
     }
 
-    fn start(&self, child: u64, who: Who, args: &[String]) -> anyhow::Result<Process> {
+    fn start(&self, child: u64, program: &Program) -> anyhow::Result<Box<dyn Child>> {
         let (inputs, from_child) = mpsc::channel();
-        let process = Process::start(self.binaries.of(who), args, who, inputs, &Progress::new(false))?;
+        let (who, log) = (program.who(), Progress::plain());
+        let process = match program {
+            Program::Server(spec) => process::start_server(&self.binaries, spec, inputs, &log)?,
+            Program::Agent(index) => process::start_agent(&self.binaries, *index, inputs, &log)?,
+        };
         let to = self.to.clone();
         std::thread::Builder::new().name(format!("{who} pipe")).spawn(move || {
             for input in from_child {

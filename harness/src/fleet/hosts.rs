@@ -6,8 +6,9 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
-/// Name of the copy in a run directory.
-pub const HOSTS_FILE: &str = "hosts.toml";
+use crate::experiment::Words;
+use crate::experiment::load::wrong_in_file;
+use crate::run::label;
 
 /// The hosts of a run.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -27,7 +28,7 @@ pub struct HostSpec {
     pub role: Role,
     /// Words before a program that make it run there, e.g. `["ssh", "root@10.0.0.1"]`; left out: this machine.
     #[serde(default)]
-    pub command: Prefix,
+    pub command: Words,
     /// The harness on that host, with the server and the load agent beside it; left out: found by the host's `PATH`, or on
     /// this machine this program.
     #[serde(default)]
@@ -66,50 +67,27 @@ impl Role {
     }
 }
 
-/// Words, or one text that is split at spaces.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(from = "TextOrWords")]
-pub struct Prefix(pub Vec<String>);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum TextOrWords {
-    Text(String),
-    Words(Vec<String>),
-}
-
-impl From<TextOrWords> for Prefix {
-    fn from(value: TextOrWords) -> Self {
-        Self(match value {
-            TextOrWords::Text(text) => text.split_whitespace().map(str::to_owned).collect(),
-            TextOrWords::Words(words) => words,
-        })
-    }
-}
-
 impl Hosts {
-    /// Reads the file. Fails with what is wrong, where, and what to write instead.
-    pub fn load(path: &Path) -> anyhow::Result<Self> {
+    /// Reads the file, which names a host for the server or, if that runs already, none. Fails with what is wrong, where, and
+    /// what to write instead.
+    pub fn load(path: &Path, has_server: bool) -> anyhow::Result<Self> {
         let file = path.display();
         let text = std::fs::read_to_string(path).with_context(|| format!("{file}: can't be read"))?;
-        Self::parse(&text).with_context(|| format!("{file}"))
+        Self::parse(&file.to_string(), &text, has_server)
     }
 
-    fn parse(text: &str) -> anyhow::Result<Self> {
-        let hosts: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            anyhow::anyhow!("line {line}: {}", error.message())
-        })?;
-        hosts.check()?;
+    fn parse(file: &str, text: &str, has_server: bool) -> anyhow::Result<Self> {
+        let hosts: Self = toml::from_str(text).map_err(|error| wrong_in_file(file, text, &error))?;
+        hosts.check(has_server).with_context(|| file.to_owned())?;
         Ok(hosts)
     }
 
-    fn check(&self) -> anyhow::Result<()> {
+    fn check(&self, has_server: bool) -> anyhow::Result<()> {
         let mut names = std::collections::HashSet::new();
         for host in &self.hosts {
             let name = &host.name;
-            if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
-                bail!("hosts.name: {name:?} is no name of a host: use letters, digits, `-`, `_` and `.`");
+            if let Err(remedy) = label(name) {
+                bail!("hosts.name: {name:?} is no name of a host: {remedy}");
             }
             if !names.insert(name) {
                 bail!("hosts.name: two hosts are called {name:?}");
@@ -132,8 +110,10 @@ impl Hosts {
             }
         }
         let servers = self.hosts.iter().filter(|host| host.role == Role::Server).count();
-        if servers != 1 {
-            bail!("hosts: {servers} hosts have role = \"server\", one must");
+        if servers != usize::from(has_server) {
+            let wanted =
+                if has_server { "one must" } else { "none may, as server.url names a server that runs already" };
+            bail!("hosts: {servers} hosts have role = \"server\", {wanted}");
         }
         if self.hosts.len() == servers {
             bail!("hosts: no host has role = \"load\"");
@@ -141,12 +121,9 @@ impl Hosts {
         Ok(())
     }
 
-    /// The server's host.
-    ///
-    /// # Panics
-    /// Never: [`Self::load`] takes no file without one.
-    pub fn server(&self) -> &HostSpec {
-        self.hosts.iter().find(|host| host.role == Role::Server).expect("checked when it was read")
+    /// The server's host; none when the server runs already.
+    pub fn server(&self) -> Option<&HostSpec> {
+        self.hosts.iter().find(|host| host.role == Role::Server)
     }
 
     /// The load hosts, in the order of their agents.
@@ -164,9 +141,21 @@ mod tests {
 
     #[test]
     fn a_command_is_words_or_a_text() {
-        let hosts = Hosts::parse(&format!("{LOAD}{SERVER}command = [\"ip\", \"netns\", \"exec\", \"x y\"]\n")).unwrap();
-        assert_eq!(hosts.server().command.0, ["ip", "netns", "exec", "x y"]);
+        let hosts = Hosts::parse(
+            "hosts.toml",
+            &format!("{LOAD}{SERVER}command = [\"ip\", \"netns\", \"exec\", \"x y\"]\n"),
+            true,
+        )
+        .unwrap();
+        assert_eq!(hosts.server().unwrap().command.0, ["ip", "netns", "exec", "x y"]);
         assert_eq!(hosts.load_hosts().next().unwrap().command.0, ["ssh", "-p", "22", "root@a"]);
+    }
+
+    #[test]
+    fn a_server_that_runs_already_has_no_host() {
+        assert!(Hosts::parse("hosts.toml", LOAD, false).unwrap().server().is_none());
+        let error = format!("{:#}", Hosts::parse("hosts.toml", &format!("{LOAD}{SERVER}"), false).unwrap_err());
+        assert!(error.contains("none may"), "{error}");
     }
 
     #[test]
@@ -182,7 +171,7 @@ mod tests {
             (format!("{LOAD}{}", SERVER.replace("\"s\"", "\"s t\"")), &["letters, digits"]),
             (format!("{LOAD}{}", SERVER.replace("10.0.0.1", "10.0.0.x")), &["line 8"]),
         ] {
-            let error = format!("{:#}", Hosts::parse(&text).unwrap_err());
+            let error = format!("{:#}", Hosts::parse("hosts.toml", &text, true).unwrap_err());
             assert!(parts.iter().all(|part| error.contains(part)), "{text}: {error}");
         }
     }

@@ -2,7 +2,7 @@
 //! and what is known of it. The thread ends with the process.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use c2m_host::clock::monotonic_ns;
+use c2m_schema::control::write_line;
 use c2m_schema::rows::{CoreRow, SampleRow};
 
 use super::clock::{Exchange, Offset, estimate};
 use super::hosts::HostSpec;
-use super::wire::{Ask, Hello, PROTOCOL, Say};
+use super::wire::{Ask, Hello, PROTOCOL, Program, Say};
 use crate::run::child::{Input, Who};
 use crate::run::progress::Progress;
 
@@ -89,7 +90,7 @@ impl Link {
         std::thread::Builder::new().name(format!("{name} log")).spawn(move || {
             for line in stderr.into_iter().flat_map(|stderr| BufReader::new(stderr).split(b'\n')).map_while(Result::ok)
             {
-                log.line(&format!("[{of_host}] {}", String::from_utf8_lossy(&line).trim_end()));
+                log.log(&of_host, String::from_utf8_lossy(&line).trim_end());
             }
         })?;
         let (first, hello) = mpsc::channel();
@@ -126,22 +127,20 @@ impl Link {
 
     /// Asks the far end for something. Fails when it is lost.
     pub(super) fn ask(&self, ask: &Ask) -> std::io::Result<()> {
-        let mut line = serde_json::to_vec(ask)?;
-        line.push(b'\n');
         let mut stdin = lock(&self.stdin);
-        let pipe = stdin.as_mut().ok_or(std::io::ErrorKind::BrokenPipe)?;
-        pipe.write_all(&line).and_then(|()| pipe.flush())
+        write_line(stdin.as_mut().ok_or(std::io::ErrorKind::BrokenPipe)?, ask)
     }
 
     /// Starts a child, of which `to` hears.
-    pub(super) fn start(&self, child: u64, who: Who, args: Vec<String>, to: Sender<Input>) -> anyhow::Result<()> {
+    pub(super) fn start(&self, child: u64, program: Program, to: Sender<Input>) -> anyhow::Result<()> {
+        let who = program.who();
         let mut state = lock(&self.state);
         if let Some(reason) = &state.lost {
             bail!("host {}: {reason}", self.name);
         }
         state.children.insert(child, (who, to));
         drop(state);
-        self.ask(&Ask::Start { child, who, args }).with_context(|| format!("host {}: start {who}", self.name))
+        self.ask(&Ask::Start { child, program }).with_context(|| format!("host {}: start {who}", self.name))
     }
 
     /// Ends a child at once, and hears no more of it.

@@ -17,13 +17,15 @@ use c2m_schema::control::AgentCommand;
 use c2m_schema::rows::{CoreRow, SampleRow, Subject};
 use c2m_schema::run::FleetRecord;
 
-use crate::run::child::{Child, Input, Launch, ServerSpec, Who};
+use crate::preflight::Have;
+use crate::run::child::{Child, Input, Launch, ServerSpec, Watched, Who};
 use crate::run::machine::{Machine, Read};
 use crate::run::progress::Progress;
 use clock::Offset;
 use hosts::{HostSpec, Hosts};
 use link::{Link, Sample};
-use wire::Ask;
+use spread::LoadHost;
+use wire::{Ask, Program};
 
 pub mod clock;
 pub mod far;
@@ -38,8 +40,10 @@ const SAMPLE_MAX: Duration = Duration::from_secs(2);
 /// The hosts of a run, reached.
 pub struct Fleet {
     hosts: Hosts,
-    /// The server's first, then the load hosts in the order of their agents.
-    links: Vec<Arc<Link>>,
+    /// The server's; none when the server runs already.
+    server: Option<Arc<Link>>,
+    /// The load hosts', in the order of their agents.
+    load: Vec<Arc<Link>>,
     started: u64,
 }
 
@@ -52,19 +56,18 @@ impl Fleet {
             let default = if spec.command.0.is_empty() { own } else { "c2m" };
             Link::open(spec, spec.c2m.as_deref().unwrap_or(default), progress).map(Arc::new)
         };
-        let specs = std::iter::once(hosts.server()).chain(hosts.load_hosts());
-        let links = specs.map(open).collect::<anyhow::Result<_>>()?;
-        Ok(Self { hosts, links, started: 0 })
+        let server = hosts.server().map(open).transpose()?;
+        let load = hosts.load_hosts().map(open).collect::<anyhow::Result<_>>()?;
+        Ok(Self { hosts, server, load, started: 0 })
     }
 
-    /// Load hosts, and so agents.
-    pub fn agents(&self) -> usize {
-        self.links.len() - 1
+    fn links(&self) -> impl Iterator<Item = &Arc<Link>> {
+        self.server.iter().chain(&self.load)
     }
 
-    /// The hosts as the record of the run has them, the server's first.
+    /// The hosts as the record of the run has them, the server's first if it has one.
     pub fn records(&self) -> Vec<FleetRecord> {
-        let specs = std::iter::once(self.hosts.server()).chain(self.hosts.load_hosts());
+        let specs = self.hosts.server().into_iter().chain(self.hosts.load_hosts());
         let record = |(spec, link): (&HostSpec, &Arc<Link>)| FleetRecord {
             name: spec.name.clone(),
             role: spec.role.name().into(),
@@ -74,69 +77,75 @@ impl Fleet {
             boot_id: link.hello.boot_id.clone(),
             host: link.hello.record.clone(),
         };
-        specs.zip(&self.links).map(record).collect()
+        specs.zip(self.links()).map(record).collect()
     }
 
     /// What the spread of clients over the load hosts follows from.
     pub fn ground(&self) -> spread::Ground<'_> {
-        let of = |(spec, link): (&'_ HostSpec, &'_ Arc<Link>)| {
-            (spec.name.clone(), spec.sources.clone(), link.hello.have.clone())
-        };
+        let load = self.hosts.load_hosts().zip(&self.load);
         spread::Ground {
-            server: (&self.links[0].name, &self.links[0].hello.have),
-            load: self.hosts.load_hosts().zip(&self.links[1..]).map(of).collect(),
+            server: self.server.as_ref().map(|link| (&*link.name, &link.hello.have)),
+            load: load
+                .map(|(spec, link)| LoadHost { name: &spec.name, sources: &spec.sources, have: &link.hello.have })
+                .collect(),
         }
+    }
+
+    /// What there is on the server's host, or on the first one where the server runs already.
+    pub fn first_host(&self) -> &Have {
+        let first = self.server.as_ref().unwrap_or(&self.load[0]);
+        &first.hello.have
     }
 
     /// A reader of all hosts for the sampler, whose times count from `begin_ns`.
     pub fn reader(&self, begin_ns: u64) -> FleetReader {
-        FleetReader { links: self.links.clone(), own: Machine::new("", begin_ns), begin_ns, asked: 0 }
+        FleetReader { links: self.links().cloned().collect(), own: Machine::new("", begin_ns), begin_ns, asked: 0 }
     }
 
-    fn link(&self, who: Who) -> &Arc<Link> {
+    fn link(&self, who: Who) -> Option<&Arc<Link>> {
         match who {
-            Who::Server => &self.links[0],
-            Who::Agent(i) => &self.links[i + 1],
+            Who::Server => self.server.as_ref(),
+            Who::Agent(i) => self.load.get(i),
         }
     }
 
-    fn start(&mut self, who: Who, args: Vec<String>, to: Sender<Input>) -> anyhow::Result<Box<dyn Child>> {
+    fn start(&mut self, program: Program, to: Sender<Input>) -> anyhow::Result<Box<dyn Child>> {
         self.started += 1;
-        let (link, child) = (Arc::clone(self.link(who)), self.started);
-        link.start(child, who, args, to)?;
+        let (who, child) = (program.who(), self.started);
+        let link = Arc::clone(self.link(who).with_context(|| format!("no host is there for the {who}"))?);
+        link.start(child, program, to)?;
         Ok(Box::new(FarChild { link, child }))
     }
 }
 
 impl Launch for Fleet {
     fn server(&mut self, spec: &ServerSpec, to: Sender<Input>) -> anyhow::Result<Box<dyn Child>> {
-        self.start(Who::Server, spec.args(), to)
+        self.start(Program::Server(spec.clone()), to)
     }
 
     fn listen(&self) -> std::net::SocketAddr {
-        let server = self.hosts.server();
-        let address = server.listen.or(server.address);
+        let address = self.hosts.server().and_then(|server| server.listen.or(server.address));
         std::net::SocketAddr::new(address.unwrap_or(std::net::Ipv4Addr::LOCALHOST.into()), 0)
     }
 
     /// Clients may reach the server under another address than the one that it listens on.
     fn reached(&self, bound: &str) -> String {
-        match (bound.parse::<std::net::SocketAddr>(), self.hosts.server().address) {
+        match (bound.parse::<std::net::SocketAddr>(), self.hosts.server().and_then(|server| server.address)) {
             (Ok(bound), Some(address)) => std::net::SocketAddr::new(address, bound.port()).to_string(),
             _ => bound.to_owned(),
         }
     }
 
     fn agent(&mut self, index: usize, to: Sender<Input>) -> anyhow::Result<Box<dyn Child>> {
-        self.start(Who::Agent(index), vec!["agent".into()], to)
+        self.start(Program::Agent(index), to)
     }
 
     fn clock(&mut self, who: Who) -> anyhow::Result<Offset> {
-        self.link(who).clock()
+        self.link(who).map_or(Ok(Offset::default()), |link| link.clock())
     }
 
     fn host(&self, who: Who) -> Option<&str> {
-        Some(&self.link(who).name)
+        Some(&self.link(who)?.name)
     }
 }
 
@@ -148,12 +157,12 @@ struct FarChild {
 
 impl Child for FarChild {
     /// The far end watches its children itself.
-    fn pid(&self) -> Option<u32> {
+    fn watched(&self) -> Option<Watched> {
         None
     }
 
     fn send(&mut self, command: &AgentCommand) -> std::io::Result<()> {
-        self.link.ask(&Ask::Tell { child: self.child, line: serde_json::to_string(command)? })
+        self.link.ask(&Ask::Tell { child: self.child, command: command.clone() })
     }
 
     fn close_stdin(&mut self) {
@@ -177,7 +186,7 @@ pub struct FleetReader {
 }
 
 impl Read for FleetReader {
-    fn read(&mut self, _processes: &[(Who, u32)]) -> (Vec<SampleRow>, Vec<CoreRow>) {
+    fn read(&mut self, _processes: &[(Who, Watched)]) -> (Vec<SampleRow>, Vec<CoreRow>) {
         self.asked += 1;
         let (mut rows, mut cores) = (Vec::new(), Vec::new());
         let asked: Vec<u64> = self.links.iter().map(|_| monotonic_ns()).collect();

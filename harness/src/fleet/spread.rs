@@ -9,30 +9,42 @@ use crate::run::split::{Place, share};
 
 /// What the hosts of a fleet have.
 pub struct Ground<'a> {
-    /// The server's host.
-    pub server: (&'a str, &'a Have),
-    /// The load hosts: name, source addresses, what there is.
-    pub load: Vec<(String, Vec<IpAddr>, Have)>,
+    /// The server's host: name and what there is; none when the server runs already.
+    pub server: Option<(&'a str, &'a Have)>,
+    /// The load hosts.
+    pub load: Vec<LoadHost<'a>>,
 }
 
-/// Addresses of a host; without any in the file it has the one that the route gives.
-fn addresses(sources: &[IpAddr]) -> u64 {
-    sources.len().max(1) as u64
+/// A load host, as far as the spread follows from it.
+#[derive(Clone, Copy)]
+pub struct LoadHost<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its source addresses; without any it has the one that the route gives.
+    pub sources: &'a [IpAddr],
+    /// What there is.
+    pub have: &'a Have,
+}
+
+impl LoadHost<'_> {
+    fn addresses(&self) -> u64 {
+        self.sources.len().max(1) as u64
+    }
 }
 
 /// What each agent is to hold of `clients`. With rooms all agents hold the same, as their numbering asks for.
 pub fn places(e: &Experiment, point: &Point, ground: &Ground<'_>) -> Vec<Place> {
     let agents = ground.load.len() as u64;
-    let capacity = |(_, sources, have): &(String, Vec<IpAddr>, Have)| agent_capacity(e, have, addresses(sources));
+    let capacity = |host: &LoadHost<'_>| agent_capacity(e, host.have, host.addresses());
     let capacities: Vec<u64> = ground.load.iter().map(capacity).collect();
     let shares = match point.rooms {
         None if capacities.iter().any(|&capacity| capacity > 0) => shares(point.clients, &capacities),
         // Hosts that can hold nothing are refused by the checks of their part.
         _ => (0..agents).map(|agent| share(point.clients, agents, agent)).collect(),
     };
-    let place = |(clients, (_, sources, _)): (u64, &(String, Vec<IpAddr>, Have))| Place {
+    let place = |(clients, host): (u64, &LoadHost<'_>)| Place {
         clients,
-        sources: sources.iter().map(ToString::to_string).collect(),
+        sources: host.sources.iter().map(ToString::to_string).collect(),
     };
     shares.into_iter().zip(&ground.load).map(place).collect()
 }
@@ -53,11 +65,11 @@ fn shares(whole: u64, weights: &[u64]) -> Vec<u64> {
 /// The needs of every point on every host, each said to be of its host.
 pub fn preflight(e: &Experiment, ground: &Ground<'_>) -> Vec<PointChecks> {
     let of_point = |(e, point): (Experiment, Point)| {
-        let (name, have) = ground.server;
-        let mut all = named(name, checks(&e, &point, have, Part::server(point.clients)));
-        for (place, (name, sources, have)) in places(&e, &point, ground).iter().zip(&ground.load) {
-            let part = Part::agent(place.clients, addresses(sources));
-            all.extend(named(name, checks(&e, &point, have, part)));
+        let of_server = |(name, have)| named(name, checks(&e, &point, have, Part::server(point.clients)));
+        let mut all: Vec<Check> = ground.server.into_iter().flat_map(of_server).collect();
+        for (place, host) in places(&e, &point, ground).iter().zip(&ground.load) {
+            let part = Part::agent(place.clients, host.addresses());
+            all.extend(named(host.name, checks(&e, &point, host.have, part)));
         }
         PointChecks { point, checks: all }
     };
@@ -104,8 +116,9 @@ mod tests {
         let text = "question = \"?\"\n[clients]\ncounts = [30_000, 30_001]";
         let e = crate::experiment::load::parse("x.toml", "x", text, &[]).unwrap();
         let two: Vec<IpAddr> = ["10.0.0.2", "10.0.0.3"].map(|a| a.parse().unwrap()).to_vec();
-        let load = vec![("a".to_owned(), two, have.clone()), ("b".to_owned(), Vec::new(), have.clone())];
-        let ground = Ground { server: ("s", &have), load };
+        let load =
+            vec![LoadHost { name: "a", sources: &two, have: &have }, LoadHost { name: "b", sources: &[], have: &have }];
+        let ground = Ground { server: Some(("s", &have)), load };
         let checks = preflight(&e, &ground);
         let held: Vec<u64> = places(&e, &checks[0].point, &ground).iter().map(|p| p.clients).collect();
         assert_eq!(held, [20_000, 10_000]);

@@ -1,10 +1,11 @@
 //! Lines between the harness and its far ends, one JSON object each. Both are the same program, of one revision.
 
+use c2m_schema::control::AgentCommand;
 use c2m_schema::run::HostRecord;
 use serde::{Deserialize, Serialize};
 
 use crate::preflight::Have;
-use crate::run::child::Who;
+use crate::run::child::{ServerSpec, Who};
 use c2m_schema::rows::{CoreRow, SampleRow};
 
 /// Version of these lines.
@@ -15,9 +16,9 @@ pub(super) const PROTOCOL: u32 = 1;
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Ask {
     /// Start a program. `child` is a number of its own for ever.
-    Start { child: u64, who: Who, args: Vec<String> },
-    /// A line for the standard input of a child.
-    Tell { child: u64, line: String },
+    Start { child: u64, program: Program },
+    /// A command for an agent.
+    Tell { child: u64, command: AgentCommand },
     /// End the standard input of a child.
     Close { child: u64 },
     /// End a child at once.
@@ -26,6 +27,25 @@ pub(super) enum Ask {
     Read { id: u64 },
     /// Say what the clock shows.
     Clock { asked_ns: u64 },
+}
+
+/// What a far end is to start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Program {
+    /// A server.
+    Server(ServerSpec),
+    /// The agent of this index.
+    Agent(usize),
+}
+
+impl Program {
+    pub(super) fn who(&self) -> Who {
+        match self {
+            Self::Server(_) => Who::Server,
+            Self::Agent(index) => Who::Agent(*index),
+        }
+    }
 }
 
 /// What a far end says.

@@ -1,7 +1,7 @@
 //! Descriptors: of each process, of each thread where tables are private, and of the machine. Pure.
 
 use c2m_host::tables::{self, Need, TableError, TablePlan};
-use c2m_schema::control::FileTables;
+use c2m_schema::control::{Engine, FileTables};
 
 use super::{Check, Have, Part, Verdict};
 use crate::experiment::Experiment;
@@ -18,18 +18,21 @@ struct Holder {
     need: Need,
     threads: Option<u32>,
     tables: Option<FileTables>,
+    /// The server's engine has no other than a shared table.
+    only_shared: Option<Engine>,
 }
 
 impl Holder {
     /// None where no server runs.
     fn server(e: &Experiment, part: Part) -> Option<Self> {
         let need = Need { clients: part.served, hashed: true, reserve: RESERVE };
-        (part.served > 0).then_some(Self {
-            what: "server descriptors",
-            need,
-            threads: e.server.shards,
-            tables: e.server.file_tables,
-        })
+        let only_shared =
+            Some(e.server.own_engine()).filter(|&engine| engine == Engine::Tokio && !e.server.is_foreign());
+        // Another server has the one table that every process has.
+        let is_shared = e.server.is_foreign() || only_shared.is_some();
+        let tables = if is_shared { Some(FileTables::Shared) } else { e.server.file_tables };
+        let threads = e.server.shards;
+        (part.served > 0).then_some(Self { what: "server descriptors", need, threads, tables, only_shared })
     }
 
     /// None where no agent runs.
@@ -37,7 +40,13 @@ impl Holder {
         // The largest share of one agent.
         let clients = part.held.div_ceil(part.agents.max(1));
         let need = Need { clients, hashed: false, reserve: RESERVE };
-        let agent = Self { what: "agent descriptors", need, threads: workers(e), tables: e.agents.file_tables };
+        let agent = Self {
+            what: "agent descriptors",
+            need,
+            threads: workers(e),
+            tables: e.agents.file_tables,
+            only_shared: None,
+        };
         (part.agents > 0).then_some(agent)
     }
 
@@ -105,8 +114,22 @@ fn one(holder: &Holder, have: &Have) -> Check {
                 need: format!("{} in a table", count(need)),
                 have: limits,
                 verdict: Verdict::Refuse,
-                note: ceiling(need, have).unwrap_or_else(|| error.to_string()),
-                remedy: remedies(need, holder.tables, have),
+                note: match (holder.only_shared, &error) {
+                    (Some(engine), TableError::TooMany { fits, .. }) => format!(
+                        "the {} engine has one descriptor table for all clients, in which {} fit",
+                        engine.name(),
+                        count(*fits)
+                    ),
+                    _ => ceiling(need, have).unwrap_or_else(|| error.to_string()),
+                },
+                remedy: match holder.only_shared {
+                    Some(_) => {
+                        let mut remedies = remedies(need, None, have);
+                        remedies.push("or server.engine = \"shards\", where the limit counts for each thread".into());
+                        remedies
+                    }
+                    None => remedies(need, holder.tables, have),
+                },
             }
         }
     }

@@ -1,7 +1,9 @@
 //! What a run says in a sentence: its verdict, and the headline figures of its largest point. Pure functions.
 
-use c2m_schema::rows::{PointRow, Status};
+use c2m_schema::rows::{FloorRow, PointRow, Status};
 
+use super::floor;
+use super::what::counted;
 use crate::draw::number;
 use crate::rundir::{RunDir, status_name};
 use crate::search::explained;
@@ -59,7 +61,11 @@ pub(super) fn verdict(run: &RunDir) -> (String, Tone) {
     }
     let ok = of(Status::Ok);
     if ok == total {
-        let all = if total == 1 { "The measurement".to_owned() } else { format!("All {total} measurements") };
+        let all = match total {
+            1 => "The measurement".to_owned(),
+            2 => "Both measurements".to_owned(),
+            _ => format!("All {total} measurements"),
+        };
         return (format!("{all} met what the experiment expects."), Tone::Good);
     }
     let rest = [Status::Failed, Status::Partial, Status::Interrupted, Status::Skipped];
@@ -85,8 +91,33 @@ pub(super) fn largest(run: &RunDir) -> Option<&PointRow> {
 }
 
 /// The headline figures of one measurement.
-pub(super) fn headline(point: &PointRow) -> Vec<Fact> {
-    [held(point), delivered(point), broadcast(point), memory(point), generator(point)].into_iter().flatten().collect()
+pub(super) fn headline(run: &RunDir, floor: &[FloorRow], p: &PointRow) -> Vec<Fact> {
+    let facts = [held(p), delivered(p), broadcast(run, p), memory(run, p), against(floor, p), generator(p)];
+    facts.into_iter().flatten().collect()
+}
+
+/// From where to where a figure goes over the repetitions of the point; nothing where there is one of them.
+fn over_repetitions(run: &RunDir, p: &PointRow, of: fn(&PointRow) -> Option<f64>, show: fn(f64) -> String) -> String {
+    let mut values: Vec<f64> = run.points.iter().filter(|q| q.point == p.point).filter_map(of).collect();
+    values.sort_by(f64::total_cmp);
+    match values[..] {
+        [least, .., most] => format!("; {} to {} over {} repetitions", show(least), show(most), values.len()),
+        _ => String::new(),
+    }
+}
+
+/// The time of a broadcast as a multiple of that of bare sockets, and the other multiples.
+fn against(floor: &[FloorRow], p: &PointRow) -> Option<Fact> {
+    let mut multiples = floor::multiples(floor, p).into_iter();
+    let (name, value) = multiples.next()?;
+    let others: Vec<_> = multiples.map(|(name, value)| format!("{name} {value}")).collect();
+    let others = if others.is_empty() { String::new() } else { format!("; {}", others.join(", ")) };
+    Some(Fact {
+        name: "Against bare sockets",
+        value,
+        detail: format!("{name}, where 1 is what as many plain TCP sockets do on this machine{others}"),
+        tone: Tone::Plain,
+    })
 }
 
 fn held(p: &PointRow) -> Option<Fact> {
@@ -115,7 +146,7 @@ fn delivered(p: &PointRow) -> Option<Fact> {
     .into_iter()
     .flatten()
     .collect();
-    let broadcasts = p.broadcasts.map(|n| format!(" in {n} broadcasts")).unwrap_or_default();
+    let broadcasts = p.broadcasts.map(|n| format!(" in {}", counted(n, "broadcast"))).unwrap_or_default();
     let (faults, tone) = if faults.is_empty() {
         ("none missing, duplicate or out of order".to_owned(), Tone::Good)
     } else {
@@ -126,23 +157,26 @@ fn delivered(p: &PointRow) -> Option<Fact> {
     Some(Fact { name: "Delivered", value, detail, tone })
 }
 
-fn broadcast(p: &PointRow) -> Option<Fact> {
+fn broadcast(run: &RunDir, p: &PointRow) -> Option<Fact> {
     let median = p.last_delivery_p50_ns?;
     let whom = if p.deliveries_missing == Some(0) { "to everyone" } else { "to the last one reached" };
     let most =
         p.last_delivery_max_ns.map(|ns| format!(", at most {}", number::duration(ns as f64))).unwrap_or_default();
     let value = number::duration(median as f64);
-    Some(Fact { name: "Broadcast", value, detail: format!("{whom}, median{most}"), tone: Tone::Plain })
+    let repeated = over_repetitions(run, p, |p| p.last_delivery_p50_ns.map(|ns| ns as f64), number::duration);
+    let detail = format!("from due {whom}, median{most}{repeated}");
+    Some(Fact { name: "Broadcast", value, detail, tone: Tone::Plain })
 }
 
-fn memory(p: &PointRow) -> Option<Fact> {
+fn memory(run: &RunDir, p: &PointRow) -> Option<Fact> {
     let parts = [
         ("server", p.server_user_bytes_per_client),
         ("load agents", p.agent_user_bytes_per_client),
         ("kernel", p.kernel_bytes_per_client),
     ];
     let text = |(name, bytes): (&str, Option<f64>)| Some(format!("{name} {}", number::bytes(bytes?)));
-    let detail = parts.into_iter().filter_map(text).collect::<Vec<_>>().join(", ");
+    let repeated = over_repetitions(run, p, |p| p.all_in_bytes_per_client, number::bytes);
+    let detail = parts.into_iter().filter_map(text).collect::<Vec<_>>().join(", ") + &repeated;
     let value = p.all_in_bytes_per_client.or(p.server_user_bytes_per_client)?;
     let name = if p.all_in_bytes_per_client.is_some() { "Memory per client" } else { "Server memory per client" };
     Some(Fact { name, value: number::bytes(value), detail, tone: Tone::Plain })

@@ -56,18 +56,17 @@ pub(super) fn section(run: &RunDir, floor: &Result<Vec<FloorRow>, ReadError>) ->
         Ok(rows) => rows,
         Err(e) => {
             let why = unreadable(crate::draw::figure::Blank::from(e).reason());
-            return html! { section { h2 { "Against bare sockets" } (why) } };
+            return why;
         }
     };
     let beside: Vec<(&PointRow, &FloorRow)> =
         rows.iter().filter_map(|floor| Some((run.point(floor.point, floor.repetition)?, floor))).collect();
     let mut points: Vec<u32> = beside.iter().map(|(p, _)| p.point).collect();
     points.dedup();
-    html! { section {
-        h2 { "Against bare sockets" }
+    html! {
         p { "Before each repetition as many bare TCP connections were made on the same machine, and messages of as many bytes \
             sent to all of them: no HTTP, no WebSocket, no JSON. The multiple holds on any machine, however noisy." }
-        div.scroll { table {
+        div.scroll tabindex="0" { table {
             thead {
                 tr { th rowspan="2" { "clients" } th rowspan="2" { "repetition" }
                     @for m in &MEASURES { th colspan="3" { (m.name) } } }
@@ -94,9 +93,9 @@ pub(super) fn section(run: &RunDir, floor: &Result<Vec<FloorRow>, ReadError>) ->
                 ": bare sockets could not be measured: " (floor.reason) }
         }
         p.note { "Times and CPU are of the median broadcast, first send to last delivery of bare sockets, due time to last \
-            delivery of the run. Arrivals of the run are connected, upgraded and joined; bare ones are connected. CPU is of \
-            both ends. Memory of bare sockets is the kernel's alone." }
-    } }
+            delivery of the run. Arrivals of the run are connected, upgraded and joined; bare ones are connected, as fast \
+            as they can be, where the run keeps to the rate that its experiment asks for. CPU is of both ends. Memory of bare sockets is the kernel's alone." }
+    }
 }
 
 /// The middle of the multiples of one point; of an even number the lower.
@@ -107,15 +106,19 @@ fn median_multiple(m: &Measure, of: &[&(&PointRow, &FloorRow)]) -> Option<f64> {
 }
 
 fn multiple(ratio: f64) -> String {
-    format!("{ratio:.2} ×")
+    format!("{ratio:.2}\u{a0}×")
 }
 
-/// The multiples of one measurement in a sentence; none where there is no floor beside it.
-pub(super) fn sentence(floor: &[FloorRow], p: &PointRow) -> Option<String> {
-    let floor = floor.iter().find(|f| (f.point, f.repetition) == (p.point, p.repetition))?;
-    let parts: Vec<String> = MEASURES
-        .iter()
-        .filter_map(|m| (m.pair)(p, floor).map(|(run, bare)| format!("{} {}", m.name, multiple(run / bare))))
-        .collect();
-    (!parts.is_empty()).then(|| parts.join(", "))
+/// The multiple of a broadcast to all; none where it was not measured.
+pub(super) fn to_all(floor: &[FloorRow], p: &PointRow) -> Option<String> {
+    multiples(floor, p).into_iter().find(|(name, _)| *name == MEASURES[0].name).map(|(_, multiple)| multiple)
+}
+
+/// Name and multiple of what was measured at a point, broadcasts first; empty where there is no floor beside it.
+pub(super) fn multiples(floor: &[FloorRow], p: &PointRow) -> Vec<(&'static str, String)> {
+    let Some(floor) = floor.iter().find(|f| (f.point, f.repetition) == (p.point, p.repetition)) else {
+        return Vec::new();
+    };
+    let of = |m: &Measure| (m.pair)(p, floor).map(|(run, bare)| (m.name, multiple(run / bare)));
+    MEASURES.iter().filter_map(of).collect()
 }

@@ -3,10 +3,17 @@
 
 mod facts;
 mod floor;
+mod hosts;
+mod index;
+mod latency;
 mod page;
+mod servers;
 mod tables;
+mod what;
+mod words;
 
 pub(crate) use tables::cpu_per_million;
+pub(crate) use what::definition;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,12 +26,15 @@ use crate::rundir::RunDir;
 /// File name of the report inside a run directory.
 pub const FILE: &str = "report.html";
 
-/// `c2m report`: makes the charts and the report of a run directory again.
+/// `c2m report`: makes the charts and the report of a run directory again, or the index of all runs.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Run directories.
-    #[arg(required = true, value_name = "DIR")]
+    /// Run directories
+    #[arg(required_unless_present = "index", value_name = "DIR")]
     pub dirs: Vec<PathBuf>,
+    /// Make a page that lists all runs below a directory, newest first, with links to their reports
+    #[arg(long, value_name = "RESULTS")]
+    pub index: Option<PathBuf>,
 }
 
 /// Writes all charts into `plots/` and the report beside them, and gives the report's path.
@@ -39,9 +49,17 @@ pub fn write(dir: &Path) -> anyhow::Result<PathBuf> {
 fn write_all(dir: &Path) -> anyhow::Result<(PathBuf, bool)> {
     let run = RunDir::load(dir)?;
     let drawings = draw::all(&run)?;
-    draw::save(&drawings, &dir.join(draw::PLOTS_DIR))?;
     let path = dir.join(FILE);
-    std::fs::write(&path, render(&run, &drawings)).with_context(|| format!("writing {}", path.display()))?;
+    let put = || {
+        draw::save(&drawings, &dir.join(draw::PLOTS_DIR), draw::Format::ALL)?;
+        std::fs::write(&path, render(&run, &drawings)).with_context(|| format!("writing {}", path.display()))
+    };
+    put().with_context(|| {
+        format!(
+            "{}: no charts and report (they go beside the tables: copy the directory to where you may write)",
+            dir.display()
+        )
+    })?;
     let unreadable = draw::warn_unreadable(&run, &drawings);
     Ok((path, unreadable))
 }
@@ -59,6 +77,9 @@ pub fn cli(args: Args) -> anyhow::Result<ExitCode> {
         let (path, broken) = write_all(&dir)?;
         unreadable |= broken;
         println!("{}", path.display());
+    }
+    if let Some(root) = args.index {
+        println!("{}", index::write(&root)?.display());
     }
     Ok(ExitCode::from(u8::from(unreadable)))
 }

@@ -3,6 +3,7 @@
 use c2m_schema::rows::{BroadcastRow, ErrorRow, PointRow, Status};
 use maud::{Markup, html};
 
+use super::words;
 use crate::draw::number;
 use crate::rundir::{RunDir, status_name};
 
@@ -70,7 +71,7 @@ pub(super) fn sweep(run: &RunDir) -> Markup {
 
 fn points(run: &RunDir, columns: &[Column<PointRow>], with_status: bool) -> Markup {
     let variants = run.points.iter().any(|p| !p.variant.is_empty());
-    html! { div.scroll { table {
+    html! { div.scroll tabindex="0" { table {
         thead { tr {
             th { "clients" }
             @if variants { th.text { "variant" } }
@@ -111,6 +112,11 @@ pub(super) fn reasons(run: &RunDir) -> Markup {
     }
 }
 
+/// A percentile of one broadcast; one that is over the range of the histogram is said to be so (C17).
+fn percentile(b: &BroadcastRow, ns: Option<u64>) -> String {
+    if ns.is_none() && b.over_range > 0 { "> 60 s".to_owned() } else { duration(ns) }
+}
+
 /// Columns of the ledger.
 const LEDGER: &[Column<BroadcastRow>] = &[
     ("expected", |b| number::count(b.expected)),
@@ -120,10 +126,10 @@ const LEDGER: &[Column<BroadcastRow>] = &[
     ("out of order", |b| number::count(b.out_of_order)),
     ("sent late", |b| duration(b.sent_ns.and_then(|sent| sent.checked_sub(b.due_ns)))),
     ("first", |b| duration(b.first_ns.and_then(|first| first.checked_sub(b.due_ns)))),
-    ("p50", |b| duration(b.latency_p50_ns)),
-    ("p90", |b| duration(b.latency_p90_ns)),
-    ("p99", |b| duration(b.latency_p99_ns)),
-    ("p99.9", |b| duration(b.latency_p999_ns)),
+    ("p50", |b| percentile(b, b.latency_p50_ns)),
+    ("p90", |b| percentile(b, b.latency_p90_ns)),
+    ("p99", |b| percentile(b, b.latency_p99_ns)),
+    ("p99.9", |b| percentile(b, b.latency_p999_ns)),
     ("last", |b| duration(b.last_ns.and_then(|last| last.checked_sub(b.due_ns)))),
 ];
 
@@ -140,7 +146,7 @@ pub(super) fn broadcasts(run: &RunDir) -> Markup {
     html! {
         details open[rows.len() <= 40] {
             summary { (rows.len()) " broadcasts; times run from when each was due" }
-            div.scroll { table {
+            div.scroll tabindex="0" { table {
                 thead { tr {
                     th { "clients" } th { "repetition" } th { "sequence" }
                     @for (head, _) in LEDGER { th { (head) } }
@@ -163,17 +169,31 @@ pub(super) fn errors(run: &RunDir) -> Markup {
     if rows.is_empty() {
         return html! { p { "None: no client failed or was lost, and the server counted no error." } };
     }
-    html! { div.scroll { table.narrow {
-        thead { tr {
-            th { "clients" } th { "repetition" } th.text { "side" } th.text { "kind" } th { "code" } th { "count" }
+    // The server counts those too who leave when the run is over.
+    let lost =
+        |e: &ErrorRow| run.point(e.point, e.repetition).is_none_or(|p| p.dropped != Some(0) || p.joined != p.attempted);
+    let after = |e: &ErrorRow| e.side == "server" && !lost(e);
+    html! {
+        div.scroll tabindex="0" { table {
+            thead { tr {
+                th { "clients" } th { "repetition" } th.text { "side" } th.text { "kind" } th.text { "code" } th { "count" }
+                th.text { "meaning" }
+            } }
+            tbody { @for e in &rows { tr {
+                td { (count(run.point(e.point, e.repetition).map(|p| p.clients_target))) }
+                td { (e.repetition + 1) } td.text { (e.side) } td.text { code { (e.kind) } }
+                td.text { (words::code(&e.kind, e.code)) } td { (number::count(e.count)) }
+                td.text.long {
+                    (words::kind(&e.side, &e.kind))
+                    @if e.retried == Some(true) { " (came back or tried again)" }
+                    @if after(e) { " *" }
+                }
+            } } }
         } }
-        tbody { @for e in &rows { tr {
-            td { (count(run.point(e.point, e.repetition).map(|p| p.clients_target))) }
-            td { (e.repetition + 1) } td.text { (e.side) } td.text { (e.kind) @if e.retried == Some(true) { " (came back or tried again)" } }
-            td { (e.code) } td { (number::count(e.count)) }
-        } } }
-    } }
-    p.note { "The code is an errno, an HTTP status or a close code, as the kind says." } }
+        @if rows.iter().any(after) {
+            p.note { "* No client of that measurement failed or was lost: these are clients that left when it was over." }
+        }
+    }
 }
 
 pub(super) fn unreadable(reason: &str) -> Markup {

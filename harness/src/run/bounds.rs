@@ -37,7 +37,7 @@ impl Bounds {
         let slowest = e.arrival.schedule().iter().map(|p| p.rate_per_s).fold(f64::MAX, f64::min);
         let closing = Duration::from_nanos(point.clients * CLOSE_NS_PER_CLIENT);
         Self {
-            ready: Duration::from_secs(30),
+            ready: Duration::from_secs_f64(e.server.ready_timeout_s),
             answer: Duration::from_mins(1),
             ramp: schedule * 4 + arrival + Duration::from_mins(1),
             stall: arrival + Duration::from_secs_f64(2.0 / slowest) + Duration::from_secs(15),

@@ -2,11 +2,13 @@
 //!
 //! A trait, so that a run can be driven by scripted children in tests and by processes of any command otherwise.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 
-use c2m_schema::control::{AgentCommand, FileTables};
+use c2m_schema::control::{AgentCommand, Engine, FileTables};
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::clock::Offset;
@@ -39,10 +41,19 @@ pub enum Input {
     Exited(Who, String),
 }
 
+/// What is sampled of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// The process of this id.
+    Process(u32),
+    /// That process and all that it started, added up.
+    Tree(u32),
+}
+
 /// A child that was started. Dropping it kills and reaps it.
 pub trait Child {
-    /// Process id, if it is one of this machine.
-    fn pid(&self) -> Option<u32>;
+    /// What is to be sampled of it on this machine.
+    fn watched(&self) -> Option<Watched>;
     /// Writes one control line.
     fn send(&mut self, command: &AgentCommand) -> io::Result<()>;
     /// Ends its standard input, which asks it to end in order.
@@ -50,8 +61,12 @@ pub trait Child {
 }
 
 /// How a server is started.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServerSpec {
+    /// Another server than c2m-server; then the rest says nothing.
+    pub foreign: Option<Foreign>,
+    /// What carries the clients.
+    pub engine: Engine,
     /// Address to listen on.
     pub listen: SocketAddr,
     /// Clients to plan shards and tables for.
@@ -66,11 +81,25 @@ pub struct ServerSpec {
     pub pubsub: Option<String>,
 }
 
+/// How another server is started, and how it is known to be ready.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Foreign {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Where it is started; none: where c2m is.
+    pub dir: Option<PathBuf>,
+    /// Variables beside those of c2m.
+    pub env: BTreeMap<String, String>,
+    /// Text in a line of its output, or an `http://` URL that answers 2xx.
+    pub ready: String,
+}
+
 impl ServerSpec {
     /// The command line after the program's name.
     pub fn args(&self) -> Vec<String> {
         let mut args = vec!["--stdio".to_owned()];
         let mut flag = |name: &str, value: String| args.extend([name.to_owned(), value]);
+        flag("--engine", self.engine.name().to_owned());
         flag("--listen", self.listen.to_string());
         flag("--clients", self.clients.to_string());
         flag("--idle-timeout-s", self.idle_timeout_s.to_string());

@@ -3,6 +3,7 @@
 //! Single-threaded: it owns the children and everything they said, and waits on one channel. Every wait is bounded, and
 //! every child is gone when [`repetition`] returns, whichever way it returns.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -11,18 +12,22 @@ use c2m_host::clock::monotonic_ns;
 use c2m_schema::CONTROL_PROTOCOL;
 use c2m_schema::control::{AgentCommand, BroadcastPlan};
 use c2m_schema::rows::Phase;
+use c2m_schema::run::ShortenedRecord;
 
 use super::bounds::Bounds;
-use super::child::{Child, Input, Launch, ServerSpec, Who};
+use super::child::{Child, Foreign, Input, Launch, ServerSpec, Who};
 use super::progress::{Meter, Progress, Shown};
 use super::quiet;
 use super::raw::{AgentRaw, End, Raw, Reading};
 use super::split::{Place, agent_plans};
 use super::state::{Halt, Slot, State};
 use super::watch::Watch;
+use super::wishes::{Wishes, may_end};
 use crate::experiment::Experiment;
 use crate::fleet::clock::Offset;
 use crate::plan::Point;
+use crate::summary::ledger;
+use crate::view::state::Reached;
 
 /// The longest the controller sleeps before it looks whether the end was asked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -52,6 +57,8 @@ pub struct Task<'a> {
     pub bounds: Bounds,
     /// Set when the end is asked for.
     pub stop: &'a AtomicBool,
+    /// Phases that a person wishes to end.
+    pub wishes: &'a Wishes,
 }
 
 /// Runs one repetition. What went wrong is in [`Raw::end`]; an error is of the harness itself (disk, sampler).
@@ -73,6 +80,8 @@ pub fn repetition(
         state: State::new(raw, agents),
         inputs,
         to,
+        turn: 0,
+        phase_length: None,
         error: None,
     };
     controller.watch.begin(task.point.index, task.repetition);
@@ -96,6 +105,10 @@ struct Controller<'a> {
     state: State,
     inputs: Receiver<Input>,
     to: Sender<Input>,
+    /// Of the phase that is on, see [`Wishes`].
+    turn: u64,
+    /// How long the phase is to take, where that is given.
+    phase_length: Option<Duration>,
     /// A fault of the harness itself, which ends the run after the children are gone.
     error: Option<anyhow::Error>,
 }
@@ -106,19 +119,27 @@ impl Controller<'_> {
         self.start_agents()?;
         self.state.raw.baseline = Some(self.baseline()?);
         self.ramp()?;
-        self.enter(Phase::Settle);
-        self.pass(Duration::from_secs_f64(self.task.experiment.measure.settle_s))?;
+        self.pass_phase(Phase::Settle, self.task.experiment.measure.settle_s)?;
         self.state.raw.held = Some(self.reading()?);
         self.state.raw.held_clients = self.live();
         self.measure()?;
-        self.enter(Phase::Hold);
-        self.pass(Duration::from_secs_f64(self.task.experiment.measure.hold_s))
+        self.pass_phase(Phase::Hold, self.task.experiment.measure.hold_s)
     }
 
     fn start_server(&mut self) -> Result<(), Halt> {
         self.enter(Phase::Start);
         let server = &self.task.experiment.server;
+        if server.is_remote() {
+            return Ok(());
+        }
         let spec = ServerSpec {
+            foreign: server.ready.clone().map(|ready| Foreign {
+                command: server.command.0.clone(),
+                dir: server.dir.clone(),
+                env: server.env.clone(),
+                ready,
+            }),
+            engine: server.own_engine(),
             listen: self.launch.listen(),
             clients: self.task.point.clients,
             idle_timeout_s: server.idle_timeout_s,
@@ -142,9 +163,11 @@ impl Controller<'_> {
         let bound = self.task.bounds.answer;
         self.wait("every agent has said hello", bound, |s| s.agents.iter().all(|a| a.greeted))?;
         let address = self.state.raw.ready.as_ref().map(|r| r.address.clone()).unwrap_or_default();
-        self.launch.listens(&address);
+        self.launch.listens(self.task.experiment.server.authority().unwrap_or(&address));
         let Task { experiment, point, places, seed, .. } = self.task;
-        let plans = agent_plans(experiment, point, places, &self.launch.reached(&address), seed);
+        let own = || format!("ws://{}/socket/websocket", self.launch.reached(&address));
+        let url = experiment.server.url.clone().unwrap_or_else(own);
+        let plans = agent_plans(experiment, point, places, &url, seed);
         for (i, plan) in plans.into_iter().enumerate() {
             self.tell(i, &AgentCommand::Prepare(Box::new(plan)));
         }
@@ -154,8 +177,8 @@ impl Controller<'_> {
     }
 
     fn watches(&mut self, who: Who, child: &dyn Child) {
-        if let Some(pid) = child.pid() {
-            self.watch.process(who, pid);
+        if let Some(watched) = child.watched() {
+            self.watch.process(who, watched);
         }
     }
 
@@ -340,6 +363,35 @@ impl Controller<'_> {
         Ok(())
     }
 
+    /// A phase in which nothing but time passes, unless a person ends it early: then it says so in the record, since figures
+    /// that follow are not what the definition asks for.
+    fn pass_phase(&mut self, phase: Phase, length_s: f64) -> Result<(), Halt> {
+        let length = Duration::from_secs_f64(length_s);
+        self.phase_length = Some(length);
+        self.enter(phase);
+        let began = Instant::now();
+        while began.elapsed() < length {
+            if may_end(phase) && self.task.wishes.ends(self.turn) {
+                let after_s = began.elapsed().as_secs_f64();
+                let (point, repetition) = (self.task.point.index, self.task.repetition);
+                let phase_name = phase.name().to_owned();
+                self.state.raw.shortened.push(ShortenedRecord {
+                    point,
+                    repetition,
+                    phase: phase_name,
+                    after_s,
+                    length_s,
+                });
+                let (title, name) = (self.task.title, phase.name());
+                self.meter.line(&format!("{title}: {name} was ended by hand after {after_s:.1} of {length_s} s"));
+                break;
+            }
+            self.next(began + length)?;
+        }
+        self.phase_length = None;
+        Ok(())
+    }
+
     /// Lets time pass, minding what happens meanwhile.
     fn pass(&mut self, time: Duration) -> Result<(), Halt> {
         let until = Instant::now() + time;
@@ -353,7 +405,8 @@ impl Controller<'_> {
     fn next(&mut self, until: Instant) -> Result<(), Halt> {
         if self.task.stop.load(Ordering::Relaxed) {
             let phase = self.state.raw.phase.name();
-            return Err(Halt::Interrupted(format!("interrupted in {phase} by a signal to the harness")));
+            let by = if self.task.wishes.quits() { "from the keyboard" } else { "by a signal to the harness" };
+            return Err(Halt::Interrupted(format!("interrupted in {phase} {by}")));
         }
         let patience = until.saturating_duration_since(Instant::now()).min(LOOK_INTERVAL);
         match self.inputs.recv_timeout(patience) {
@@ -368,6 +421,7 @@ impl Controller<'_> {
     }
 
     fn enter(&mut self, phase: Phase) {
+        self.turn = self.task.wishes.begin();
         self.state.raw.phase = phase;
         self.watch.phase(phase);
         self.show();
@@ -375,17 +429,33 @@ impl Controller<'_> {
 
     fn show(&mut self) {
         let raw = &self.state.raw;
+        if !self.meter.is_due(raw.phase) {
+            return;
+        }
         let complete = raw.agents.iter().map(|a| a.ledgers.len() as u32).min().unwrap_or(0);
-        self.meter.update(Shown {
+        let counted_ns = raw.agents.iter().map(|a| a.stats.at_ns).max();
+        let shown = Shown {
             title: self.task.title.to_owned(),
-            phase: raw.phase.name(),
+            phase: raw.phase,
+            turn: self.turn,
+            phase_length_s: self.phase_length.map(|length| length.as_secs_f64()),
+            attempted: raw.sum(|a| a.attempted),
             joined: self.live(),
             lost: raw.sum(|a| a.failed + a.dropped),
+            reconnecting: raw.sum(|a| a.reconnecting),
             target: self.task.point.clients,
             per_s: 0.0,
+            counted_s: counted_ns.zip(raw.start_ns).and_then(|(at, start)| Some(at.checked_sub(start)? as f64 / 1e9)),
             server_rss_bytes: self.watch.server_rss_bytes(),
             broadcasts: (complete, raw.broadcasts.as_ref().map_or(0, |b| b.count)),
-        });
+        };
+        if let Some(live) = self.meter.live() {
+            live.reached(reached(raw, &std::mem::take(&mut self.state.fresh)));
+            let of_agents = raw.agents.iter().flat_map(|a| &a.stats.errors).map(|e| ("agents", e));
+            let of_server = raw.server_stats.iter().flat_map(|s| &s.errors).map(|e| ("server", e));
+            live.change(|view, _| view.failed(of_agents.chain(of_server)));
+        }
+        self.meter.update(shown);
     }
 
     fn print_notes(&mut self) {
@@ -421,6 +491,13 @@ impl Controller<'_> {
             self.tell(i, command);
         }
     }
+}
+
+/// Broadcasts of which an agent has given account lately, as far as the view can show them.
+fn reached(raw: &Raw, fresh: &BTreeSet<u32>) -> Vec<Reached> {
+    const LAST: usize = 8;
+    let all = fresh.iter().rev().take(LAST);
+    all.filter_map(|&sequence| ledger::reached(raw, sequence)).collect()
 }
 
 fn close(slot: &mut Slot) {

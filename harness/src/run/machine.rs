@@ -5,12 +5,12 @@ use c2m_host::root::ProcRoot;
 use c2m_host::sampler::Sampler;
 use c2m_schema::rows::{CoreRow, SampleRow, Subject};
 
-use super::child::Who;
+use super::child::{Watched, Who};
 
 /// Whoever reads the machines of a run.
 pub trait Read: Send {
     /// Reads the hosts, this process, the given processes and all cores. A process that has ended gives no row.
-    fn read(&mut self, processes: &[(Who, u32)]) -> (Vec<SampleRow>, Vec<CoreRow>);
+    fn read(&mut self, processes: &[(Who, Watched)]) -> (Vec<SampleRow>, Vec<CoreRow>);
 }
 
 /// Reads this machine.
@@ -28,12 +28,17 @@ impl Machine {
 
     /// The row of this process.
     pub fn own(&mut self) -> Option<SampleRow> {
-        self.process(Subject::Harness, String::new(), std::process::id())
+        self.process(Subject::Harness, String::new(), Watched::Process(std::process::id()))
     }
 
-    fn process(&mut self, subject: Subject, name: String, pid: u32) -> Option<SampleRow> {
+    fn process(&mut self, subject: Subject, name: String, watched: Watched) -> Option<SampleRow> {
+        let (Watched::Process(pid) | Watched::Tree(pid)) = watched;
         let mut row = SampleRow { subject, name, pid: Some(pid), ..self.stamped() };
-        self.sampler.process(pid)?.fill(&mut row);
+        let sample = match watched {
+            Watched::Process(pid) => self.sampler.process(pid),
+            Watched::Tree(pid) => self.sampler.process_tree(pid),
+        };
+        sample?.fill(&mut row);
         Some(row)
     }
 
@@ -43,17 +48,17 @@ impl Machine {
 }
 
 impl Read for Machine {
-    fn read(&mut self, processes: &[(Who, u32)]) -> (Vec<SampleRow>, Vec<CoreRow>) {
+    fn read(&mut self, processes: &[(Who, Watched)]) -> (Vec<SampleRow>, Vec<CoreRow>) {
         let mut rows = Vec::with_capacity(processes.len() + 2);
         let mut host = self.stamped();
         self.sampler.host().fill(&mut host);
         rows.push(host);
-        for &(who, pid) in processes {
+        for &(who, watched) in processes {
             let (subject, name) = match who {
                 Who::Server => (Subject::Server, String::new()),
                 Who::Agent(i) => (Subject::Agent, i.to_string()),
             };
-            rows.extend(self.process(subject, name, pid));
+            rows.extend(self.process(subject, name, watched));
         }
         rows.extend(self.own());
         let t_ns = monotonic_ns().saturating_sub(self.begin_ns);

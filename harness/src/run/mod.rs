@@ -8,24 +8,23 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
 use c2m_host::clock::{monotonic_ns, unix_ns};
 use c2m_schema::rows::{FloorRow, Phase, PointRow, Status};
-use c2m_schema::run::{ClockRecord, Isolation, RoleRecord, RunRecord, SearchRecord};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use c2m_schema::run::{ClockRecord, FleetRecord, RoleRecord, RunRecord, SearchRecord};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use crate::experiment::{Counts, Experiment, Isolate, Search, SearchKey, check};
-use crate::fleet::hosts::Hosts;
-use crate::fleet::{self, Fleet};
+use crate::compare;
+use crate::experiment::{Experiment, Search, SearchKey, check};
 use crate::floor::{self, Question};
 use crate::ground::{self, Ground};
-use crate::plan::Point;
+use crate::plan::{Point, planned};
 use crate::preflight::{self, PointChecks, Verdict};
+use crate::rundir::RunDir;
 use crate::search;
 use crate::summary;
 use crate::text::{bytes, count};
@@ -33,6 +32,8 @@ use crate::text::{bytes, count};
 pub mod bounds;
 pub mod child;
 pub mod controller;
+mod ends;
+mod foreign;
 pub mod machine;
 pub mod process;
 pub mod progress;
@@ -40,17 +41,18 @@ pub mod quiet;
 pub mod raw;
 mod resume;
 pub mod sampling;
+pub(crate) mod signals;
 pub mod split;
 mod state;
 pub mod store;
 pub mod watch;
+pub mod wishes;
 
 use bounds::Bounds;
-use child::{Launch, Who};
+use child::Who;
 use controller::{Task, repetition};
-use machine::{Machine, Read};
-use process::{Binaries, Processes};
-use progress::Progress;
+use ends::Ends;
+use progress::{Closes, Controls, Progress};
 use raw::Raw;
 use sampling::Sampling;
 use store::Store;
@@ -86,7 +88,7 @@ pub struct Args {
     /// Print the plan and run nothing
     #[arg(long)]
     pub list: bool,
-    /// Plain lines instead of a redrawn one
+    /// Plain lines instead of the live view
     #[arg(long)]
     pub no_tui: bool,
     /// Folder of the server and the load agent [default: `$C2M_BIN_DIR`, or beside this program]
@@ -130,24 +132,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<(ExitCode, Option<PathBuf>)> {
         write!(std::io::stdout(), "{}", crate::plan::list(&experiment)).context("print the plan")?;
         return Ok((ExitCode::from(MET), None));
     }
-    let progress = Progress::new(!args.no_tui);
-    let (mut ground, fleet) = if let Some(file) = &args.hosts {
-        let (ground, fleet) = of_hosts(experiment, file, &progress)?;
-        (ground, Some(fleet))
-    } else {
-        Binaries::find(args.bin_dir.as_deref())?;
-        (ground::prepare(experiment, args.proc_root.as_deref())?, None)
-    };
+    let progress = Progress::plain();
+    let (mut ground, ends) = Ends::reach(args, experiment, &progress)?;
     for note in check::warnings(&ground.experiment).iter().chain(&ground.notes) {
         progress.line(note);
     }
-    if args.fit && fleet.is_none() {
+    if args.fit && !ends.is_fleet() {
         fit_search(&mut ground, &progress);
     }
-    let checks = match &fleet {
-        Some(fleet) => fleet::spread::preflight(&ground.experiment, &fleet.ground()),
-        None => preflight::preflight(&ground.experiment, &ground.have),
-    };
+    let checks = ends.preflight(&ground);
     let refused = checks.iter().filter(|c| c.verdict() == Verdict::Refuse).count();
     if checks.iter().any(|c| c.verdict() != Verdict::Fits) {
         progress.line(preflight::table(&checks, refused == 0 || args.fit).trim_end());
@@ -155,31 +148,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<(ExitCode, Option<PathBuf>)> {
     // A search can't skip one of its bounds.
     let searches = ground.experiment.search.is_some();
     if refused > 0 && (!args.fit || searches || refused == checks.len()) {
-        let advice = if args.fit { "" } else { "; --fit runs those that do" };
-        let ground = if fleet.is_some() { "these hosts" } else { "this machine" };
-        progress.line(&format!("{refused} of {} points do not fit {ground}{advice}", checks.len()));
+        progress.line(&advice(&ground, ends.is_fleet(), checks.len(), refused, args.fit));
         return Ok((ExitCode::from(COULD_NOT_RUN), None));
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // The first asks for the end, the second does not wait for it: children end when their stdin does.
-        signal_hook::flag::register_conditional_shutdown(signal, i32::from(NOT_MET), Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
+    let controls = Controls::default();
+    signals::listen(Arc::clone(&controls.stop))?;
     let now = OffsetDateTime::now_utc();
     let (store, lasted_ns) = match resumed {
         Some(run) => resume::open(run, &ground, rfc3339(now)?)?,
-        None => (begin(args, &ground, fleet.as_ref(), now)?, 0),
+        None => (begin(args, &ground, ends.records(), now)?, 0),
     };
-    let launch = match fleet {
-        Some(fleet) => Ends::Fleet(fleet),
-        None => Ends::Here(Processes {
-            binaries: Binaries::find(args.bin_dir.as_deref())?,
-            progress: progress.clone(),
-            netns: ground.have.netns,
-        }),
-    };
-    let run = Run { ground, checks, store, launch, progress, stop };
+    if !args.no_tui {
+        progress.open_view(&ground.experiment.name, controls.clone());
+    }
+    let _closes = Closes(progress.clone());
+    let run = Run { ground, checks, store, ends, progress, controls };
     run.go(lasted_ns)
 }
 
@@ -188,35 +171,32 @@ fn fresh_seed() -> u64 {
     unix_ns() & u64::from(u32::MAX)
 }
 
-fn rfc3339(at: OffsetDateTime) -> anyhow::Result<String> {
-    Ok(at.replace_nanosecond(0)?.format(&Rfc3339)?)
+/// What to do where points do not fit.
+fn advice(ground: &Ground, is_fleet: bool, points: usize, refused: usize, fit: bool) -> String {
+    if is_fleet {
+        // The table above says which host is short of what.
+        let some = if fit || refused == points { "" } else { ", or run those that do with --fit" };
+        return format!("{refused} of {points} points do not fit these hosts: raise what is short{some}");
+    }
+    let fits = preflight::largest_that_fits(&ground.experiment, &ground.have);
+    let smaller = match &ground.experiment.search {
+        _ if fits == 0 => String::new(),
+        Some(search) if search.key == SearchKey::ClientsCounts => {
+            format!(", or search up to {}: --set search.high={fits}", count(fits))
+        }
+        _ => format!(", or hold at most {} clients: --set 'clients.counts=[{fits}]'", count(fits)),
+    };
+    let some = if fit || refused == points || ground.experiment.search.is_some() {
+        ""
+    } else {
+        ", or run those that do with --fit"
+    };
+    let of = if points == 1 { "the only point does".to_owned() } else { format!("{refused} of {points} points do") };
+    format!("{of} not fit this machine: raise what is short{smaller}{some}")
 }
 
-/// Reaches the hosts of `file`, and looks around there. Fails when the definition is of one machine.
-fn of_hosts(mut e: Experiment, file: &Path, progress: &Progress) -> anyhow::Result<(Ground, Fleet)> {
-    let hosts = Hosts::load(file)?;
-    let agents = u32::try_from(hosts.load_hosts().count()).unwrap_or(u32::MAX);
-    let wrong = |key: &str, remedy: &str| anyhow::anyhow!("with --hosts, {key} {remedy}");
-    if e.clients.counts == Counts::Auto {
-        return Err(wrong("clients.counts", "must be numbers: --set 'clients.counts=[100000]'"));
-    }
-    if e.floor.is_some() {
-        return Err(wrong("floor", "must be left out, as bare sockets are measured on one machine: --set floor="));
-    }
-    if !e.agents.sources.is_empty() {
-        return Err(wrong("agents.sources", "must be left out: sources are told of each host"));
-    }
-    if ![1, agents].contains(&e.agents.count) {
-        return Err(wrong("agents.count", &format!("is the number of load hosts, {agents}: leave it out")));
-    }
-    (e.agents.count, e.isolate) = (agents, Isolate::Host);
-    check::check(&e).map_err(|error| anyhow::anyhow!("{}: {error}", error.key))?;
-    let fleet = Fleet::connect(hosts, progress)?;
-    let server = fleet.records().swap_remove(0).host;
-    let have = fleet.ground().server.1.clone();
-    let isolation = Isolation { mode: Isolate::Host.name().into(), ..Isolation::default() };
-    let notes = vec![fleet::describe(&fleet)];
-    Ok((Ground { experiment: e, auto: false, have, host: server, isolation, notes }, fleet))
+fn rfc3339(at: OffsetDateTime) -> anyhow::Result<String> {
+    Ok(at.replace_nanosecond(0)?.format(&Rfc3339)?)
 }
 
 /// Lowers the upper bound of a search for clients to what fits this machine.
@@ -230,12 +210,14 @@ fn fit_search(ground: &mut Ground, progress: &Progress) {
 }
 
 /// Makes the run directory.
-fn begin(args: &Args, ground: &Ground, fleet: Option<&Fleet>, now: OffsetDateTime) -> anyhow::Result<Store> {
+fn begin(args: &Args, ground: &Ground, hosts: Vec<FleetRecord>, now: OffsetDateTime) -> anyhow::Result<Store> {
     let compact = now.format(format_description!("[year][month][day]T[hour][minute][second]Z"))?;
     let git = env!("C2M_GIT");
     let name = store::stamp(&compact, git, args.label.as_deref());
-    let dir = store::create_directory(&args.results, &ground.experiment.name, &name)
-        .with_context(|| format!("make a run directory in {}", args.results.display()))?;
+    let dir = store::create_directory(&args.results, &ground.experiment.name, &name).with_context(|| {
+        let results = args.results.display();
+        format!("{results}: no run directory can be made there (name another place with --results DIR)")
+    })?;
     let record = RunRecord {
         schema: c2m_schema::SCHEMA_VERSION.into(),
         c2m_version: env!("CARGO_PKG_VERSION").into(),
@@ -249,8 +231,9 @@ fn begin(args: &Args, ground: &Ground, fleet: Option<&Fleet>, now: OffsetDateTim
         roles: Vec::new(),
         search: None,
         resumed: Vec::new(),
-        hosts: fleet.map(Fleet::records).unwrap_or_default(),
+        hosts,
         seed: Some(args.seed.unwrap_or_else(fresh_seed)),
+        shortened: Vec::new(),
     };
     let chosen = if ground.auto { "# counts were chosen to fit the machine of the run\n" } else { "" };
     let note = format!(
@@ -263,15 +246,9 @@ struct Run {
     ground: Ground,
     checks: Vec<PointChecks>,
     store: Store,
-    launch: Ends,
+    ends: Ends,
     progress: Progress,
-    stop: Arc<AtomicBool>,
-}
-
-/// Where the processes of a run live.
-enum Ends {
-    Here(Processes),
-    Fleet(Fleet),
+    controls: Controls,
 }
 
 impl Run {
@@ -279,11 +256,8 @@ impl Run {
     fn go(mut self, lasted_ns: u64) -> anyhow::Result<(ExitCode, Option<PathBuf>)> {
         let begin_ns = monotonic_ns() - lasted_ns;
         let keeps = |(point, repetition)| self.store.status(point, repetition).is_some();
-        let machine: Box<dyn Read> = match &self.launch {
-            Ends::Here(_) => Box::new(Machine::new(&self.ground.host.name, begin_ns)),
-            Ends::Fleet(fleet) => Box::new(fleet.reader(begin_ns)),
-        };
-        let mut sampling = Sampling::start(self.store.dir(), begin_ns, machine, keeps)?;
+        let machine = self.ends.reader(&self.ground.host.name, begin_ns);
+        let mut sampling = Sampling::start(self.store.dir(), begin_ns, machine, self.progress.clone(), keeps)?;
         let points = match self.ground.experiment.search {
             Some(search) => self.search(search, &mut sampling, begin_ns),
             None => self.points(&mut sampling, begin_ns),
@@ -292,13 +266,16 @@ impl Run {
         self.progress.clear();
         let found = points?;
         sampled?;
+        for line in side_by_side(self.store.dir()) {
+            self.progress.line(&line);
+        }
         match crate::report::write(self.store.dir()) {
             Ok(path) => self.progress.line(&format!("report: {}", path.display())),
             Err(error) => self.progress.line(&format!("no report, the tables are complete: {error:#}")),
         }
         writeln!(std::io::stdout(), "{}", self.store.dir().display()).context("print the run directory")?;
         let met = |row: &PointRow| matches!(row.status, Status::Ok | Status::Skipped);
-        let interrupted = self.stop.load(Ordering::Relaxed);
+        let interrupted = self.controls.stop.load(Ordering::Relaxed);
         // Probes of a search may fail, as the search is for where they begin to.
         let met = found.unwrap_or_else(|| self.store.points().iter().all(met));
         let status = ExitCode::from(if met && !interrupted { MET } else { NOT_MET });
@@ -316,7 +293,7 @@ impl Run {
             let (e, point) = search::probe(&experiment, &search, value, index);
             let mut met = true;
             for repetition in 0..e.measure.repetitions_of(point.clients) {
-                if run.stop.load(Ordering::Relaxed) {
+                if run.controls.stop.load(Ordering::Relaxed) {
                     return Ok(None);
                 }
                 run.one(&e, &point, repetition, None, sampling, begin_ns)?;
@@ -340,24 +317,23 @@ impl Run {
 
     /// Runs the points of the plan; whether they met what was expected is in their rows.
     fn points(&mut self, sampling: &mut Sampling, begin_ns: u64) -> anyhow::Result<Option<bool>> {
-        let experiment = self.ground.experiment.clone();
         let checks = std::mem::take(&mut self.checks);
-        for of_point in &checks {
-            let (point, refusal) = (&of_point.point, of_point.refusal());
+        for ((experiment, point), of_point) in planned(&self.ground.experiment).iter().zip(&checks) {
+            let refusal = of_point.refusal();
             for repetition in 0..experiment.measure.repetitions_of(point.clients) {
                 if self.store.status(point.index, repetition).is_some() {
                     // Done before the run was taken up again.
                     continue;
                 }
                 if let Some(reason) = refusal.clone() {
-                    let row = summary::blank(&experiment, point, repetition);
+                    let row = summary::blank(experiment, point, repetition);
                     self.store.put(PointRow { status: Status::Skipped, reason, ..row })?;
                     continue;
                 }
-                if self.stop.load(Ordering::Relaxed) {
+                if self.controls.stop.load(Ordering::Relaxed) {
                     return Ok(None);
                 }
-                self.one(&experiment, point, repetition, Some(checks.len()), sampling, begin_ns)?;
+                self.one(experiment, point, repetition, Some(checks.len()), sampling, begin_ns)?;
             }
         }
         Ok(None)
@@ -388,10 +364,7 @@ impl Run {
             let question = floor::beside::question(experiment, point, floor.broadcasts);
             self.floor(question, point.index, repetition_index, &title, sampling)?;
         }
-        let places = match &self.launch {
-            Ends::Here(_) => split::places(experiment, point),
-            Ends::Fleet(fleet) => fleet::spread::places(experiment, point, &fleet.ground()),
-        };
+        let places = self.ends.places(experiment, point);
         let task = Task {
             experiment,
             point,
@@ -400,12 +373,10 @@ impl Run {
             seed: split::seed_of(self.store.seed(), point.index, repetition_index),
             title: &title,
             bounds: Bounds::of(experiment, point),
-            stop: &self.stop,
+            stop: &self.controls.stop,
+            wishes: &self.controls.wishes,
         };
-        let launch: &mut dyn Launch = match &mut self.launch {
-            Ends::Here(processes) => processes,
-            Ends::Fleet(fleet) => fleet,
-        };
+        let launch = self.ends.launch();
         let raw = repetition(task, launch, sampling, &self.progress)?;
         let clocks = places.iter().zip(&raw.agents).enumerate().filter_map(|(i, (place, agent))| {
             let host = launch.host(Who::Agent(i))?.to_owned();
@@ -415,7 +386,10 @@ impl Run {
         let clocks = clocks.collect();
         let rows = summary::rows(experiment, &raw, begin_ns);
         self.progress.line(&outcome(&title, &rows.point));
-        self.store.record(|record| record.roles.push(role(&raw, clocks)))?;
+        self.store.record(|record| {
+            record.roles.push(role(&raw, clocks));
+            record.shortened.extend(raw.shortened.iter().cloned());
+        })?;
         self.store.finish(rows)
     }
 }
@@ -432,8 +406,9 @@ impl Run {
     ) -> anyhow::Result<()> {
         sampling.begin(point, repetition);
         sampling.phase(Phase::Floor);
+        self.progress.floor(title, question.clients);
         self.progress.line(&format!("{title}: {} bare sockets, to hold it against", count(question.clients)));
-        let row = match floor::beside::measure(question, &self.stop) {
+        let row = match floor::beside::measure(question, &self.controls.stop) {
             Ok(Some(row)) => row,
             Ok(None) => return Ok(()),
             Err(error) => {
@@ -455,8 +430,15 @@ fn role(raw: &Raw, clocks: Vec<ClockRecord>) -> RoleRecord {
     }
 }
 
+/// The servers of a run of several, as lines for people.
+fn side_by_side(dir: &Path) -> Vec<String> {
+    // What can't be read is said where the report is written.
+    let table = RunDir::load(dir).map(|run| compare::within::text(&run));
+    table.unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
 /// One repetition's outcome as a line for people.
-fn outcome(title: &str, row: &PointRow) -> String {
+pub(crate) fn outcome(title: &str, row: &PointRow) -> String {
     let status = match row.status {
         Status::Ok => "ok",
         Status::Failed => "failed",

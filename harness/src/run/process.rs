@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::io::{self, BufReader, Write as _};
+use std::io::{self, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,8 @@ use c2m_host::root::ProcRoot;
 use c2m_schema::control::{AgentCommand, write_line};
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 
-use super::child::{Child, Input, Launch, ServerSpec, Who};
+use super::child::{Child, Input, Launch, ServerSpec, Watched, Who};
+use super::foreign::ForeignServer;
 use super::progress::Progress;
 
 /// Lines of a child's log that stay for the reason of its end.
@@ -55,17 +56,14 @@ impl Binaries {
                 dir.display(),
                 Self::ENV
             );
+            anyhow::ensure!(
+                rustix::fs::access(&path, rustix::fs::Access::EXEC_OK).is_ok(),
+                "{} can't be executed: build it again, or `chmod +x` it; a file system mounted with noexec holds no programs",
+                path.display()
+            );
             path.canonicalize().with_context(|| format!("path of {name}"))
         };
         Ok(Self { server: program("c2m-server")?, loadgen: program("c2m-loadgen")? })
-    }
-
-    /// The program of a child.
-    pub fn of(&self, who: Who) -> &Path {
-        match who {
-            Who::Server => &self.server,
-            Who::Agent(_) => &self.loadgen,
-        }
     }
 }
 
@@ -82,8 +80,7 @@ pub struct Processes {
 
 impl Launch for Processes {
     fn server(&mut self, spec: &ServerSpec, to: Sender<Input>) -> anyhow::Result<Box<dyn Child>> {
-        let args = spec.args();
-        Ok(Box::new(Process::start(&self.binaries.server, args, Who::Server, to, &self.progress)?))
+        start_server(&self.binaries, spec, to, &self.progress)
     }
 
     /// In a namespace of its own the server's port is taken out of the ephemeral range, so that no client can connect to
@@ -97,8 +94,31 @@ impl Launch for Processes {
     }
 
     fn agent(&mut self, index: usize, to: Sender<Input>) -> anyhow::Result<Box<dyn Child>> {
-        Ok(Box::new(Process::start(&self.binaries.loadgen, ["agent"], Who::Agent(index), to, &self.progress)?))
+        start_agent(&self.binaries, index, to, &self.progress)
     }
+}
+
+/// Starts the server that `spec` asks for.
+pub fn start_server(
+    binaries: &Binaries,
+    spec: &ServerSpec,
+    to: Sender<Input>,
+    progress: &Progress,
+) -> anyhow::Result<Box<dyn Child>> {
+    Ok(match &spec.foreign {
+        Some(foreign) => Box::new(ForeignServer::start(foreign, to, progress)?),
+        None => Box::new(Process::start(&binaries.server, spec.args(), Who::Server, to, progress)?),
+    })
+}
+
+/// Starts the agent of this index.
+pub fn start_agent(
+    binaries: &Binaries,
+    index: usize,
+    to: Sender<Input>,
+    progress: &Progress,
+) -> anyhow::Result<Box<dyn Child>> {
+    Ok(Box::new(Process::start(&binaries.loadgen, ["agent"], Who::Agent(index), to, progress)?))
 }
 
 /// A running process; killed and reaped when dropped.
@@ -142,22 +162,9 @@ impl Process {
     }
 }
 
-impl Process {
-    /// Process id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Writes one line to its standard input.
-    pub fn write_line(&mut self, line: &str) -> io::Result<()> {
-        let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
-        stdin.write_all(format!("{line}\n").as_bytes())
-    }
-}
-
 impl Child for Process {
-    fn pid(&self) -> Option<u32> {
-        Some(self.id())
+    fn watched(&self) -> Option<Watched> {
+        Some(Watched::Process(self.child.id()))
     }
 
     fn send(&mut self, command: &AgentCommand) -> io::Result<()> {
@@ -196,7 +203,7 @@ fn pass_log(who: Who, mut stderr: impl io::BufRead, progress: &Progress) -> Vec<
     while matches!(stderr.read_until(b'\n', &mut line), Ok(n) if n > 0) {
         line.truncate(LOG_LINE_BYTES_MAX);
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-        progress.line(&format!("[{who}] {text}"));
+        progress.log(who, &text);
         if kept.len() == LOG_LINES_KEPT {
             kept.pop_front();
         }
@@ -207,7 +214,7 @@ fn pass_log(who: Who, mut stderr: impl io::BufRead, progress: &Progress) -> Vec<
 }
 
 /// Waits until the process has ended and leaves it to its handle to reap it, so that its id stays its own.
-fn wait_for_end(pid: u32) -> String {
+pub(super) fn wait_for_end(pid: u32) -> String {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return "ended".into() };
     loop {
         match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {

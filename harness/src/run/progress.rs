@@ -1,93 +1,114 @@
-//! Progress for people, on stderr: a line that is redrawn on a terminal, plain lines otherwise.
+//! Progress for people: the live view on a terminal, plain lines on stderr otherwise.
 //!
-//! Cheap to clone; the controller sets what is shown and the threads that read logs print through it, so that a log line
-//! never tears the progress line.
+//! Cheap to clone; the controller sets what is shown, the sampler adds what it reads, and the threads that read logs print
+//! through it, so that a log line never tears the view.
 
-use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::fmt::{Display, Write as _};
+use std::io::Write as _;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use c2m_schema::rows::{CoreRow, Phase, SampleRow};
 
 use crate::text::{bytes, count};
+pub use crate::view::screen::Controls;
+use crate::view::screen::{self, Live};
+pub use crate::view::state::Shown;
+use crate::view::state::View;
 
 /// Between plain lines of one phase.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
+/// Between what the live view is told.
+const LIVE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Where progress goes.
 #[derive(Clone, Debug)]
 pub enum Progress {
     /// Nowhere.
     Silent,
-    /// Lines on stderr.
-    Plain,
-    /// A redrawn line on a terminal.
-    Terminal(ProgressBar),
-}
-
-/// What is shown.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Shown {
-    /// Which point and repetition, e.g. `2/4`.
-    pub title: String,
-    /// Phase.
-    pub phase: &'static str,
-    /// Clients joined.
-    pub joined: u64,
-    /// Clients that failed or were lost.
-    pub lost: u64,
-    /// Clients asked for.
-    pub target: u64,
-    /// Joins per second of late.
-    pub per_s: f64,
-    /// Server's resident memory.
-    pub server_rss_bytes: Option<u64>,
-    /// Broadcasts complete, of how many.
-    pub broadcasts: (u32, u32),
+    /// Lines on stderr; and once one of the clones has opened it, the live view in their place.
+    Spoken(Arc<OnceLock<Live>>),
 }
 
 impl Progress {
-    /// A terminal line when stderr is one and `tui` allows it, else plain lines.
-    pub fn new(tui: bool) -> Self {
-        if !tui || !std::io::stderr().is_terminal() {
-            return Self::Plain;
+    /// Plain lines on stderr.
+    pub fn plain() -> Self {
+        Self::Spoken(Arc::default())
+    }
+
+    /// Opens the live view of `experiment`, for all clones, where the terminal can show it.
+    pub fn open_view(&self, experiment: &str, controls: Controls) {
+        let Self::Spoken(slot) = self else { return };
+        if !screen::possible() {
+            return;
         }
-        let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
-        if let Ok(style) = ProgressStyle::with_template("{bar:24} {msg}") {
-            bar.set_style(style);
+        match Live::open(View::new(experiment), controls) {
+            Ok(live) => drop(slot.set(live)),
+            Err(error) => self.line(&format!("no live view, the terminal does not take it: {error:#}")),
         }
-        Self::Terminal(bar)
+    }
+
+    /// The live view, open or closed again; none before it was opened.
+    pub fn live(&self) -> Option<&Live> {
+        if let Self::Spoken(slot) = self { slot.get() } else { None }
     }
 
     /// Prints one line.
     pub fn line(&self, text: &str) {
-        match self {
-            Self::Silent => {}
+        match (self, self.live()) {
+            (Self::Silent, _) => {}
+            (_, Some(live)) => live.line(text, false),
             // A closed stderr is no reason to end a run.
-            Self::Plain => drop(writeln!(std::io::stderr(), "{text}")),
-            Self::Terminal(bar) => bar.suspend(|| drop(writeln!(std::io::stderr(), "{text}"))),
+            (_, None) => drop(writeln!(std::io::stderr(), "{text}")),
         }
     }
 
-    fn show(&self, shown: &Shown) {
-        match self {
-            Self::Silent => {}
-            Self::Plain => self.line(&describe(shown)),
-            Self::Terminal(bar) => {
-                bar.set_length(shown.target.max(1));
-                bar.set_position(shown.joined);
-                bar.set_message(describe(shown));
-            }
+    /// Prints a line that a child wrote.
+    pub fn log(&self, of: impl Display, text: &str) {
+        let text = format!("[{of}] {text}");
+        match self.live() {
+            Some(live) => live.line(&text, true),
+            None => self.line(&text),
         }
     }
 
-    /// Removes the redrawn line.
+    /// Takes what the sampler read.
+    pub fn sampled(&self, rows: &[SampleRow], cores: &[CoreRow]) {
+        if let Some(live) = self.live() {
+            live.sampled(rows, cores);
+        }
+    }
+
+    /// Another repetition begins, with a phase before its processes start.
+    pub fn floor(&self, title: &str, clients: u64) {
+        if let Some(live) = self.live() {
+            live.begin();
+            live.shown(Shown { title: title.to_owned(), phase: Phase::Floor, target: clients, ..Shown::default() });
+        }
+    }
+
+    fn show(&self, shown: Shown) {
+        match self.live() {
+            Some(live) => live.shown(shown),
+            None => self.line(&describe(&shown)),
+        }
+    }
+
+    /// Closes the live view; its log is printed then, and lines that follow are plain.
     pub fn clear(&self) {
-        if let Self::Terminal(bar) = self {
-            bar.finish_and_clear();
-            // Lines that follow must not bring it back.
-            bar.set_draw_target(ProgressDrawTarget::hidden());
+        if let Some(live) = self.live() {
+            live.close();
         }
+    }
+}
+
+/// Closes the live view when it goes, in whatever way.
+#[derive(Debug)]
+pub(super) struct Closes(pub(super) Progress);
+
+impl Drop for Closes {
+    fn drop(&mut self) {
+        self.0.clear();
     }
 }
 
@@ -95,7 +116,7 @@ impl Progress {
 #[derive(Debug)]
 pub struct Meter {
     progress: Progress,
-    phase: &'static str,
+    phase: Option<Phase>,
     shown_at: Option<Instant>,
     rate_from: (Instant, u64),
     per_s: f64,
@@ -104,7 +125,10 @@ pub struct Meter {
 impl Meter {
     /// A meter for one repetition.
     pub fn new(progress: Progress) -> Self {
-        Self { progress, phase: "", shown_at: None, rate_from: (Instant::now(), 0), per_s: 0.0 }
+        if let Some(live) = progress.live() {
+            live.begin();
+        }
+        Self { progress, phase: None, shown_at: None, rate_from: (Instant::now(), 0), per_s: 0.0 }
     }
 
     /// Prints one line.
@@ -112,7 +136,18 @@ impl Meter {
         self.progress.line(text);
     }
 
-    /// Takes what is known now; shows it when the phase is new or some time has passed.
+    /// The live view, for those who have more to tell it.
+    pub fn live(&self) -> Option<&Live> {
+        self.progress.live()
+    }
+
+    /// Whether something is to be shown now: the phase is new or some time has passed.
+    pub fn is_due(&self, phase: Phase) -> bool {
+        let every = if self.live().is_some() { LIVE_INTERVAL } else { PLAIN_INTERVAL };
+        self.phase != Some(phase) || self.shown_at.is_none_or(|at| at.elapsed() >= every)
+    }
+
+    /// Shows what is known now.
     pub fn update(&mut self, mut shown: Shown) {
         let now = Instant::now();
         let (from, joined) = self.rate_from;
@@ -122,30 +157,25 @@ impl Meter {
             self.rate_from = (now, shown.joined);
         }
         shown.per_s = self.per_s;
-        let every =
-            if matches!(self.progress, Progress::Terminal(_)) { Duration::from_millis(200) } else { PLAIN_INTERVAL };
-        if shown.phase == self.phase && self.shown_at.is_some_and(|at| now.duration_since(at) < every) {
-            return;
-        }
-        self.phase = shown.phase;
+        self.phase = Some(shown.phase);
         self.shown_at = Some(now);
-        self.progress.show(&shown);
+        self.progress.show(shown);
     }
 }
 
 fn describe(s: &Shown) -> String {
-    let mut text = format!("{} {}: {} of {} clients", s.title, s.phase, count(s.joined), count(s.target));
+    let mut text = format!("{} {}: {} of {} clients", s.title, s.phase.name(), count(s.joined), count(s.target));
     if s.lost > 0 {
         let _ = write!(text, ", {} lost", count(s.lost));
     }
-    if s.phase == "ramp" && s.per_s > 0.0 {
+    if s.phase == Phase::Ramp && s.per_s > 0.0 {
         let left = s.target.saturating_sub(s.joined + s.lost) as f64 / s.per_s;
         let _ = write!(text, ", {} per second, {left:.0} s to go", count(s.per_s as u64));
     }
     if let Some(rss) = s.server_rss_bytes {
         let _ = write!(text, ", server {}", bytes(rss));
     }
-    if s.broadcasts.1 > 0 && matches!(s.phase, "measure" | "hold") {
+    if s.broadcasts.1 > 0 && matches!(s.phase, Phase::Measure | Phase::Hold) {
         let _ = write!(text, ", {} of {} broadcasts", s.broadcasts.0, s.broadcasts.1);
     }
     text
@@ -159,7 +189,7 @@ mod tests {
     fn a_line_says_phase_clients_rate_memory_and_time_left() {
         let shown = Shown {
             title: "point 1/1".into(),
-            phase: "ramp",
+            phase: Phase::Ramp,
             joined: 2_500,
             target: 10_000,
             per_s: 1_500.0,

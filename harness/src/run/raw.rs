@@ -8,6 +8,7 @@ use c2m_schema::control::{
     AgentPrepared, AgentStats, AgentSummary, BroadcastLedger, BroadcastPlan, ServerReady, ServerStats,
 };
 use c2m_schema::rows::{Phase, SampleRow, Subject};
+use c2m_schema::run::ShortenedRecord;
 
 use crate::fleet::clock::Offset;
 use crate::plan::Point;
@@ -133,6 +134,8 @@ pub struct Raw {
     pub measured: Option<Reading>,
     /// The broadcasts that were asked for.
     pub broadcasts: Option<BroadcastPlan>,
+    /// Phases that a person ended early.
+    pub shortened: Vec<ShortenedRecord>,
 }
 
 impl Raw {
@@ -153,6 +156,7 @@ impl Raw {
             held_clients: 0,
             measured: None,
             broadcasts: None,
+            shortened: Vec::new(),
         }
     }
 

@@ -68,7 +68,9 @@ pub(super) fn open(run: RunDir, ground: &Ground, started_utc: String) -> anyhow:
         );
     }
     let argv = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
-    record.roles.retain(|role| kept.iter().any(|row| (row.point, row.repetition) == (role.point, role.repetition)));
+    let is_kept = |point, repetition| kept.iter().any(|row| (row.point, row.repetition) == (point, repetition));
+    record.roles.retain(|role| is_kept(role.point, role.repetition));
+    record.shortened.retain(|phase| is_kept(phase.point, phase.repetition));
     record.seed.get_or_insert_with(super::fresh_seed);
     record.resumed.push(ResumeRecord { started_utc, git: env!("C2M_GIT").into(), argv, t_ns });
     Ok((Store::resume(path, &ground.experiment, kept, record)?, t_ns))

@@ -15,8 +15,9 @@ use c2m_schema::control::{AgentStats, ServerStats};
 use c2m_schema::rows::{CoreRow, Phase, SampleRow, Subject};
 use c2m_schema::table::Writer;
 
-use super::child::Who;
+use super::child::{Watched, Who};
 use super::machine::Read;
+use super::progress::Progress;
 use super::watch::Watch;
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -29,7 +30,7 @@ struct Moment {
     point: u32,
     repetition: u32,
     phase: Phase,
-    processes: Vec<(Who, u32)>,
+    processes: Vec<(Who, Watched)>,
     server: Option<ServerStats>,
     agents: BTreeMap<usize, AgentStats>,
     server_rss_bytes: Option<u64>,
@@ -47,11 +48,12 @@ pub struct Sampling {
 
 impl Sampling {
     /// Creates the tables in `dir`, or goes on with them in the rows of repetitions that `keeps` names, and starts the
-    /// thread. `machine` is what it reads, times are counted from `begin_ns`.
+    /// thread. `machine` is what it reads, times are counted from `begin_ns`. `progress` gets every reading, too.
     pub fn start(
         dir: &Path,
         begin_ns: u64,
         machine: Box<dyn Read>,
+        progress: Progress,
         keeps: impl Fn((u32, u32)) -> bool,
     ) -> anyhow::Result<Self> {
         let moment = Arc::new(Mutex::new(Moment::default()));
@@ -60,6 +62,7 @@ impl Sampling {
             machine,
             begin_ns,
             moment: Arc::clone(&moment),
+            progress,
             samples: Writer::resume(dir, &keeps)?,
             cores: Writer::resume(dir, &keeps)?,
         };
@@ -100,8 +103,8 @@ impl Watch for Sampling {
         self.moment().phase = phase;
     }
 
-    fn process(&mut self, who: Who, pid: u32) {
-        self.moment().processes.push((who, pid));
+    fn process(&mut self, who: Who, watched: Watched) {
+        self.moment().processes.push((who, watched));
     }
 
     fn forget(&mut self, who: Who) {
@@ -138,6 +141,7 @@ struct Worker {
     machine: Box<dyn Read>,
     begin_ns: u64,
     moment: Arc<Mutex<Moment>>,
+    progress: Progress,
     samples: Writer<SampleRow>,
     cores: Writer<CoreRow>,
 }
@@ -178,6 +182,7 @@ impl Worker {
         }
         self.samples.write_all(&rows).context("write samples.csv")?;
         self.cores.write_all(&cores).context("write cores.csv")?;
+        self.progress.sampled(&rows, &cores);
         Ok(rows)
     }
 }

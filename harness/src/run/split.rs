@@ -26,7 +26,7 @@ pub fn places(e: &Experiment, point: &Point) -> Vec<Place> {
 
 /// The plans of all agents. Rates go with the clients, observers are spread evenly; the first agent publishes, or with many
 /// rooms each sends for its own members. `seed` is of the repetition.
-pub fn agent_plans(e: &Experiment, point: &Point, places: &[Place], address: &str, seed: u64) -> Vec<AgentPlan> {
+pub fn agent_plans(e: &Experiment, point: &Point, places: &[Place], url: &str, seed: u64) -> Vec<AgentPlan> {
     (0u64..)
         .zip(places)
         .map(|(i, place)| {
@@ -34,7 +34,7 @@ pub fn agent_plans(e: &Experiment, point: &Point, places: &[Place], address: &st
             let part = clients as f64 / point.clients.max(1) as f64;
             let phase = |p: ArrivalPhase| ArrivalPhase { rate_per_s: p.rate_per_s * part, ..p };
             AgentPlan {
-                url: format!("ws://{address}/socket/websocket"),
+                url: url.to_owned(),
                 topic: e.clients.topic.clone(),
                 serializer: e.clients.serializer.clone(),
                 clients,
@@ -101,7 +101,8 @@ fn sources(e: &Experiment, clients: u64, agent: u64) -> Vec<String> {
     if !e.agents.sources.is_empty() {
         return e.agents.sources.iter().map(ToString::to_string).collect();
     }
-    if e.agents.count <= 1 {
+    // What reaches another host is left to the route.
+    if e.agents.count <= 1 || e.server.is_elsewhere() {
         return Vec::new();
     }
     // Twice what the smallest usual range of 28,232 ports asks for, so that busy ports don't matter.

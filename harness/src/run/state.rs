@@ -2,6 +2,7 @@
 //!
 //! Owned by the controller, on its thread.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use c2m_schema::CONTROL_PROTOCOL;
@@ -31,6 +32,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(45);
 
 /// How an end in order is described.
 const IN_ORDER: &str = "exit status 0";
+const BY_SIGTERM: &str = "killed by signal 15";
 
 /// One child and what it has said beyond what is in [`Raw`].
 #[derive(Default)]
@@ -56,12 +58,21 @@ pub(super) struct State {
     pub(super) agents: Vec<Slot>,
     /// Lines that people should see.
     pub(super) notes: Vec<String>,
+    /// Broadcasts of which an agent has given account since the view was told of them.
+    pub(super) fresh: BTreeSet<u32>,
 }
 
 impl State {
     pub(super) fn new(raw: Raw, agents: usize) -> Self {
         let agents = (0..agents).map(|_| Slot::default()).collect();
-        Self { raw, server: Slot::default(), server_clock: Offset::default(), agents, notes: Vec::new() }
+        Self {
+            raw,
+            server: Slot::default(),
+            server_clock: Offset::default(),
+            agents,
+            notes: Vec::new(),
+            fresh: BTreeSet::new(),
+        }
     }
 
     /// Agents that have not been lost.
@@ -125,6 +136,7 @@ impl State {
             }
             AgentEvent::Broadcast(ledger) => {
                 readable(who, [&ledger.from_due, &ledger.from_sent])?;
+                self.fresh.insert(ledger.sequence);
                 raw.ledgers.insert(ledger.sequence, of_here(ledger, clock));
             }
             AgentEvent::Measured => raw.measured = true,
@@ -174,7 +186,9 @@ impl State {
             Who::Server => self.server.asked_to_end,
             Who::Agent(i) => self.agents[i].asked_to_end,
         };
-        if asked && !how.starts_with(IN_ORDER) {
+        // A server that is not c2m-server is asked by a signal, of which most programs end.
+        let by_signal = who == Who::Server && how.starts_with(BY_SIGTERM);
+        if asked && !how.starts_with(IN_ORDER) && !by_signal {
             self.notes.push(format!("{who} did not end in order ({how})"));
         }
         let phase = self.raw.phase.name();

@@ -3,7 +3,7 @@
 use c2m_schema::control::{AgentStats, ServerStats};
 use c2m_schema::rows::{Phase, SampleRow};
 
-use super::child::Who;
+use super::child::{Watched, Who};
 
 /// Samples the machine once a second and whenever it is asked.
 pub trait Watch {
@@ -12,7 +12,7 @@ pub trait Watch {
     /// From now on rows are of this phase.
     fn phase(&mut self, phase: Phase);
     /// From now on the process is watched.
-    fn process(&mut self, who: Who, pid: u32);
+    fn process(&mut self, who: Who, watched: Watched);
     /// The process is not watched any more.
     fn forget(&mut self, who: Who);
     /// Latest counters of the server.

@@ -10,6 +10,7 @@ use c2m_schema::rows::{BroadcastRow, PointRow};
 use crate::fleet::clock::Offset;
 use crate::plan::Point;
 use crate::run::raw::Raw;
+use crate::view::state::Reached;
 
 /// The ledgers of one broadcast, added up.
 #[derive(Clone, Debug)]
@@ -41,6 +42,15 @@ pub(super) fn merge(raw: &Raw) -> Vec<Merged> {
         merged.entry(ledger.sequence).or_insert_with(|| Merged::empty(ledger)).add(ledger);
     }
     merged.into_values().collect()
+}
+
+/// How far one broadcast came, by what its agents have said so far; none when none has.
+pub(crate) fn reached(raw: &Raw, sequence: u32) -> Option<Reached> {
+    let mut ledgers = raw.agents.iter().filter_map(|a| a.ledgers.get(&sequence)).peekable();
+    let mut merged = Merged::empty(ledgers.peek()?);
+    ledgers.for_each(|ledger| merged.add(ledger));
+    let (expected, received, last_ns) = (merged.expected, merged.received, merged.last_after_ns());
+    Some(Reached { sequence, expected, received, p99_ns: merged.from_due.quantile_ns(0.99), last_ns })
 }
 
 impl Merged {

@@ -11,15 +11,16 @@ use std::sync::mpsc::Sender;
 use c2m::experiment::{Experiment, load};
 use c2m::plan::points;
 use c2m::run::bounds::Bounds;
-use c2m::run::child::{Child, Input, Launch, ServerSpec, Who};
+use c2m::run::child::{Child, Input, Launch, ServerSpec, Watched, Who};
 use c2m::run::controller::{Task, repetition};
 use c2m::run::progress::Progress;
 use c2m::run::raw::Raw;
 use c2m::run::watch::Watch;
+use c2m::run::wishes::Wishes;
 use c2m_schema::CONTROL_PROTOCOL;
 use c2m_schema::control::{
-    AgentCommand, AgentEvent, AgentPrepared, AgentStats, AgentSummary, BroadcastLedger, BroadcastPlan, FileTables,
-    ServerEvent, ServerReady, ServerStats,
+    AgentCommand, AgentEvent, AgentPrepared, AgentStats, AgentSummary, BroadcastLedger, BroadcastPlan, Engine,
+    FileTables, ServerEvent, ServerReady, ServerStats,
 };
 use c2m_schema::histogram::Recorder;
 use c2m_schema::rows::{Phase, SampleRow, Subject};
@@ -36,6 +37,8 @@ pub(crate) struct Script {
     pub(crate) interrupt_on: Option<&'static str>,
     /// Agents never say `measured`.
     pub(crate) never_measured: bool,
+    /// Phases that the person at the terminal wishes to end as soon as they begin.
+    pub(crate) ends: Vec<Phase>,
     /// How many clients of each agent fail with an upgrade timeout.
     pub(crate) failing: u64,
 }
@@ -75,9 +78,12 @@ impl Launch for Cast {
                 version: "0".into(),
                 pid: 1,
                 address: "127.0.0.1:9".into(),
+                engine: Some(Engine::Shards),
                 shards: 2,
                 file_tables: FileTables::Shared,
                 nofile: 1024,
+                clients_max: 900,
+                read_buffer_bytes: 0,
                 idle_timeout_s: 60,
                 max_message_bytes: 65_536,
                 check_origin: false,
@@ -202,11 +208,11 @@ impl Actor {
 }
 
 impl Child for Actor {
-    fn pid(&self) -> Option<u32> {
-        Some(match self.who {
+    fn watched(&self) -> Option<Watched> {
+        Some(Watched::Process(match self.who {
             Who::Server => 1,
             Who::Agent(i) => 2 + i as u32,
-        })
+        }))
     }
 
     fn send(&mut self, command: &AgentCommand) -> io::Result<()> {
@@ -256,14 +262,22 @@ pub(crate) struct Scribe {
     pub(crate) phases: Vec<Phase>,
     processes: Vec<Who>,
     readings: u64,
+    wishes: Rc<Wishes>,
+    ends: Vec<Phase>,
+    turn: u64,
 }
 
 impl Watch for Scribe {
     fn begin(&mut self, _: u32, _: u32) {}
     fn phase(&mut self, phase: Phase) {
         self.phases.push(phase);
+        // Every phase has a turn, and each is told here once.
+        self.turn += 1;
+        if self.ends.contains(&phase) {
+            self.wishes.end(self.turn);
+        }
     }
-    fn process(&mut self, who: Who, _: u32) {
+    fn process(&mut self, who: Who, _: Watched) {
         self.processes.push(who);
     }
     fn forget(&mut self, who: Who) {
@@ -310,6 +324,7 @@ pub(crate) fn play(text: &str, script: Script) -> (Experiment, Raw, Shared, Scri
     let world = Rc::new(RefCell::new(World { script, stop: Arc::clone(&stop), ..World::default() }));
     let point = points(&e).remove(0);
     let places = c2m::run::split::places(&e, &point);
+    let wishes = Rc::new(Wishes::default());
     let task = Task {
         experiment: &e,
         point: &point,
@@ -319,8 +334,10 @@ pub(crate) fn play(text: &str, script: Script) -> (Experiment, Raw, Shared, Scri
         title: "play",
         bounds: short(),
         stop: &stop,
+        wishes: &wishes,
     };
-    let mut scribe = Scribe::default();
+    let mut scribe =
+        Scribe { wishes: Rc::clone(&wishes), ends: world.borrow().script.ends.clone(), ..Scribe::default() };
     let raw = repetition(task, &mut Cast(Rc::clone(&world)), &mut scribe, &Progress::Silent).expect("harness is well");
     (e, raw, world, scribe)
 }

@@ -68,6 +68,7 @@ pub(crate) fn record() -> RunRecord {
         resumed: Vec::new(),
         seed: None,
         hosts: Vec::new(),
+        shortened: Vec::new(),
     }
 }
 
@@ -227,6 +228,22 @@ fn sample(t: &mut Tables, key: (u32, u32), phase: Phase, attempted: u64, live: u
             ..base.clone()
         });
     }
+    t.samples.push(SampleRow {
+        subject: Subject::Host,
+        name: "bench-1".into(),
+        threads: Some(85),
+        memory_total_bytes: Some(25_200_000_000),
+        memory_used_bytes: Some(4_000_000_000),
+        swap_total_bytes: Some(0),
+        swap_used_bytes: Some(0),
+        load_1m: Some(1.5),
+        load_5m: Some(1.0),
+        load_15m: Some(0.5),
+        tasks: Some(71),
+        tasks_running: Some(2),
+        uptime_s: Some(5 * 86_400 + 11 * 3_600 + 17 * 60 + 13),
+        ..base.clone()
+    });
     let busy: u64 = t.busy_ns.iter().sum();
     for core in 0..2 {
         t.cores.push(CoreRow {
@@ -239,7 +256,7 @@ fn sample(t: &mut Tables, key: (u32, u32), phase: Phase, attempted: u64, live: u
             system_ns: busy / 3,
             interrupt_ns: busy / 50,
             steal_ns: 0,
-            idle_ns: 0,
+            idle_ns: t.now_ns.saturating_sub(busy / 2),
         });
     }
     t.now_ns += SECOND;

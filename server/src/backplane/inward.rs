@@ -11,7 +11,7 @@ use tokio::time::{Instant, interval, sleep};
 use super::outward::{Wish, wish};
 use super::peers::{News, Peers, Verdict};
 use super::wire::{Envelope, Word};
-use super::{Counts, NodeId, add};
+use super::{Counts, Local, NodeId, add};
 use crate::broadcast::Broadcast;
 use crate::channel::{Body, Presence};
 use crate::shared::Shared;
@@ -24,6 +24,7 @@ const PERMIT_INTERVAL: Duration = Duration::from_millis(1);
 pub(super) struct Inward {
     pub(super) node: NodeId,
     pub(super) shared: Arc<Shared>,
+    pub(super) local: Local,
     pub(super) counts: Arc<Counts>,
     pub(super) presence: Option<Arc<Presence>>,
     pub(super) wishes: Sender<Wish>,
@@ -131,8 +132,10 @@ impl Inward {
             }
         };
         let broadcast = Broadcast::new(permit, topic, event, body).map(Arc::new);
-        if let Some(broadcast) = &broadcast {
-            bus.post(None, broadcast);
+        match (&broadcast, &self.local) {
+            (Some(broadcast), Local::Bus) => bus.post(None, broadcast),
+            (Some(broadcast), Local::Tasks(rooms)) => rooms.broadcast(broadcast, None),
+            (None, _) => {}
         }
         broadcast.is_some()
     }

@@ -12,8 +12,7 @@ use tokio::time::{Instant, interval};
 use super::inward::Inward;
 use super::outward::{Outward, WISHES_MAX, Wish, is_connected, wish};
 use super::peers::Peers;
-use super::{Counts, Ends, PubsubUrl, add, new_node_id};
-use crate::channel::Presence;
+use super::{Counts, Ends, Nodes, PubsubUrl, add, new_node_id};
 use crate::shared::Shared;
 
 /// A NATS server that answers nothing is given up after two of these without an answer and a third.
@@ -37,7 +36,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 const NO_TLS: &str = "/dev/null/this-program-speaks-to-nats-without-tls";
 
 /// Connects, and stays connected as well as can be, until `stop`.
-pub(crate) async fn run(ends: Ends, shared: Arc<Shared>, presence: Option<Arc<Presence>>, stop: oneshot::Receiver<()>) {
+pub(crate) async fn run(nodes: Nodes, shared: Arc<Shared>, stop: oneshot::Receiver<()>) {
+    let Nodes { ends, presence, local } = nodes;
     let Ends { url, subject, queue, counts } = ends;
     let (events, watched) = mpsc::channel(EVENTS_MAX);
     let client = match options(&url, events).connect(url.address().clone()).await {
@@ -55,6 +55,7 @@ pub(crate) async fn run(ends: Ends, shared: Arc<Shared>, presence: Option<Arc<Pr
     let inward = Inward {
         node,
         shared,
+        local,
         counts: Arc::clone(&counts),
         presence,
         wishes: wishes.clone(),

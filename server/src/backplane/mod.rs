@@ -29,6 +29,8 @@ pub(crate) use url::parse_subject;
 pub(crate) use wire::Rooms;
 
 use crate::broadcast::{Broadcast, Payload};
+use crate::channel::Presence;
+use crate::tasks;
 
 use queue::Queue;
 
@@ -70,7 +72,22 @@ pub(crate) struct Backplane {
     counts: Arc<Counts>,
 }
 
-/// The other end, which [`run`] takes.
+/// What [`run`] takes.
+pub(crate) struct Nodes {
+    pub(crate) ends: Ends,
+    pub(crate) presence: Option<Arc<Presence>>,
+    pub(crate) local: Local,
+}
+
+/// How the members of this node are reached from outside of what carries them.
+pub(crate) enum Local {
+    /// Through the bus of the shards.
+    Bus,
+    /// Through the queues of the tokio engine's tasks.
+    Tasks(Arc<tasks::Rooms>),
+}
+
+/// The other end of a [`Backplane`].
 pub(crate) struct Ends {
     url: PubsubUrl,
     subject: String,

@@ -33,22 +33,27 @@ pub(crate) struct Acceptor {
     paused_until_ns: Option<u64>,
 }
 
+/// A socket that listens on `address` beside others that do.
+pub(crate) fn listening_socket(config: &Config, address: SocketAddr) -> io::Result<Socket> {
+    let listener = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    listener.set_reuse_address(true)?;
+    listener.set_reuse_port(true)?;
+    // Accepted sockets inherit these options on Linux, which saves system calls for each.
+    listener.set_tcp_nodelay(true)?;
+    // As for a dialogue from the start: an answer carries the acknowledgement, and no packet of its own does.
+    rustix::net::sockopt::set_tcp_quickack(&listener, false)?;
+    if config.send_buffer_bytes > 0 {
+        listener.set_send_buffer_size(config.send_buffer_bytes)?;
+    }
+    listener.bind(&address.into())?;
+    listener.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX))?;
+    Ok(listener)
+}
+
 impl Acceptor {
     /// Listens on `address`, which other shards listen on as well.
     pub(crate) fn listen(config: &Config, address: SocketAddr) -> io::Result<Self> {
-        let listener = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-        listener.set_reuse_address(true)?;
-        listener.set_reuse_port(true)?;
-        // Accepted sockets inherit these options on Linux, which saves system calls for each.
-        listener.set_tcp_nodelay(true)?;
-        // As for a dialogue from the start: an answer carries the acknowledgement, and no packet of its own does.
-        rustix::net::sockopt::set_tcp_quickack(&listener, false)?;
-        if config.send_buffer_bytes > 0 {
-            listener.set_send_buffer_size(config.send_buffer_bytes)?;
-        }
-        listener.bind(&address.into())?;
-        listener.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX))?;
-        Ok(Self { listener: Some(listener), ready: true, paused_until_ns: None })
+        Ok(Self { listener: Some(listening_socket(config, address)?), ready: true, paused_until_ns: None })
     }
 
     /// The listening socket's descriptor; -1 once it is closed.

@@ -25,7 +25,7 @@ impl Shard {
     }
 
     /// Closes because of what the client sent; counted under `kind` and `code`.
-    pub(crate) fn fail(&mut self, index: u32, kind: &'static str, code: u16) {
+    pub(super) fn fail_frames(&mut self, index: u32, kind: &'static str, code: u16) {
         self.stats().count_error(kind, i64::from(code));
         self.close(index, Some(code), "");
     }

@@ -5,7 +5,7 @@ use super::connection::State;
 use crate::shared::Phase;
 
 /// Close code "service restart" (IANA registry), after which phoenix.js reconnects; as Phoenix on shutdown.
-const DRAIN_CLOSE_CODE: u16 = 1012;
+pub(crate) const DRAIN_CLOSE_CODE: u16 = 1012;
 /// Pages closed in one turn of the loop; each of the slab's pages holds 255 connections.
 const PAGES_PER_TURN: usize = 4;
 

@@ -12,6 +12,7 @@ use super::Shard;
 use super::connection::{NONE, State};
 use crate::broadcast::Broadcast;
 use crate::channel::{Body, MemberId};
+use crate::session::{Refused, Session as _};
 
 /// Sends of one turn of the loop: some 2 ms.
 const SENDS_PER_TURN: usize = 256;
@@ -19,14 +20,6 @@ const SENDS_PER_TURN: usize = 256;
 const SENDS_PER_TOPIC: usize = 64;
 /// Broadcasts that may wait for their turn in one shard.
 const WAITING_MAX: usize = 65_536;
-
-/// Why nothing was broadcast.
-pub(crate) enum Refused {
-    /// Too many broadcasts are under way.
-    Overloaded,
-    /// The body is no object, or a field too long to go with data.
-    Unencodable,
-}
 
 /// A broadcast that waits until fewer are under way.
 pub(crate) struct Waiting {
@@ -38,7 +31,7 @@ pub(crate) struct Waiting {
 
 impl Shard {
     /// Broadcasts to the topic of a member of connection `index`: to the member itself at once, if `to_self`.
-    pub(crate) fn publish(
+    pub(super) fn broadcast(
         &mut self,
         index: u32,
         member: MemberId,
@@ -66,15 +59,17 @@ impl Shard {
                 .collect();
             for earlier in earlier {
                 self.deliver_broadcast(index, &earlier);
+                earlier.add_reached(1);
             }
             self.deliver_broadcast(index, &broadcast);
+            broadcast.add_reached(1);
         }
         self.post(broadcast, topic, Some(number));
         Ok(())
     }
 
-    /// As [`Shard::publish`], but with too many broadcasts under way this one waits for its turn.
-    pub(crate) fn announce(
+    /// As [`Shard::broadcast`], but with too many broadcasts under way this one waits for its turn.
+    pub(super) fn broadcast_or_wait(
         &mut self,
         index: u32,
         member: MemberId,
@@ -82,7 +77,7 @@ impl Shard {
         body: Body<'_>,
         to_self: bool,
     ) -> Result<(), Refused> {
-        let refused = match self.publish(index, member, event, &body, to_self) {
+        let refused = match self.broadcast(index, member, event, &body, to_self) {
             Err(Refused::Overloaded) => Refused::Overloaded,
             done => return done,
         };
@@ -163,13 +158,17 @@ impl Shard {
     /// One step of a topic's current walk: how many members were served, and whether it is through.
     fn walk_topic(&mut self, topic: u32) -> (usize, bool) {
         let Some(broadcast) = self.topics.current(topic).cloned() else { return (0, true) };
-        for sent in 0..SENDS_PER_TOPIC {
-            let Some(number) = self.topics.step(topic) else { return (sent, true) };
+        let mut sent = 0;
+        while sent < SENDS_PER_TOPIC
+            && let Some(number) = self.topics.step(topic)
+        {
             if let Some(membership) = self.memberships.get(number) {
                 self.deliver_broadcast(membership.connection, &broadcast);
             }
+            sent += 1;
         }
-        (SENDS_PER_TOPIC, false)
+        broadcast.add_reached(sent);
+        (sent, sent < SENDS_PER_TOPIC)
     }
 
     fn deliver_broadcast(&mut self, index: u32, broadcast: &Broadcast) {

@@ -6,10 +6,11 @@ use c2m_protocol::phoenix::Message;
 use super::Shard;
 use super::connection::{Membership, NONE};
 use super::topics::Moved;
+use crate::session::Calls as _;
 
 impl Shard {
     /// The membership of a connection in a topic.
-    pub(crate) fn find_membership(&self, index: u32, topic: &str) -> Option<u32> {
+    pub(super) fn membership_in(&self, index: u32, topic: &str) -> Option<u32> {
         let mut number = self.connections.get(index)?.memberships;
         if number == NONE {
             return None;
@@ -26,7 +27,7 @@ impl Shard {
     }
 
     /// Makes a connection a member of the topic of its join; gives the membership.
-    pub(crate) fn enter(&mut self, index: u32, join: &Message<'_>) -> Option<u32> {
+    pub(super) fn join(&mut self, index: u32, join: &Message<'_>) -> Option<u32> {
         // A broadcast that another shard has posted before this join is not for the newcomer.
         self.take_mailbox();
         let connection = self.connections.get_mut(index)?;

@@ -4,15 +4,13 @@
 //!
 //! - [`accept`]: new sockets, and the pause when descriptors run out
 //! - [`handshake`]: from HTTP to WebSocket, to a refusal, or to the HTTP thread
-//! - [`inbound`]: frames to messages, joins and leaves, answers
-//! - [`calls`]: what a channel decides, carried out; [`timers`]: what it sends to itself for later
+//! - [`inbound`]: frames to messages; [`session`]: what they do here; [`timers`]: what members send to themselves for later
 //! - [`outbound`]: frames to sockets, and the bounded queue of a full one
 //! - [`fanout`]: broadcasts, in steps between other work
 //! - [`membership`]: joins and leaves in the shard's index
 //! - [`closing`], [`sweep`], [`drain`]: how connections end
 
 pub(crate) mod accept;
-pub(crate) mod calls;
 pub(crate) mod closing;
 pub(crate) mod connection;
 pub(crate) mod drain;
@@ -21,6 +19,7 @@ pub(crate) mod handshake;
 pub(crate) mod inbound;
 pub(crate) mod membership;
 pub(crate) mod outbound;
+mod session;
 pub(crate) mod sweep;
 pub(crate) mod timers;
 pub(crate) mod topics;
@@ -151,6 +150,8 @@ impl Shard {
             self.walk_step();
             self.sweep_step();
             let ended = self.drain_step();
+            // From the look at the clock with which the turn began.
+            self.counters.busy_ns += clock::monotonic_ns().saturating_sub(self.now_ns);
             self.stats().publish(&self.counters);
             if let Some(ended) = ended {
                 return Ok(ended);

@@ -5,7 +5,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::Shard;
+use super::connection::Membership;
 use crate::channel::MemberId;
+use crate::session::{Calls as _, Session as _};
 
 /// Messages that may be under way in a shard at a time.
 const TIMERS_MAX: usize = 65_536;
@@ -50,6 +52,21 @@ impl Shard {
             let Some(timer) = self.timers.take(self.now_ns) else { return };
             self.on_info(timer.member, timer.message);
         }
+    }
+
+    /// A message from a member to itself has come due.
+    fn on_info(&mut self, member: MemberId, message: Box<dyn Any + Send>) {
+        let number = member.membership;
+        if self.member_id(number) != Some(member) {
+            return;
+        }
+        let Some(&Membership { connection, topic, .. }) = self.memberships.get(number) else { return };
+        let Some(serializer) = self.serializer(connection) else { return };
+        let Some(topic) = self.topics.name(topic).map(compact_str::CompactString::from) else { return };
+        self.call(connection, serializer, &topic, number, None, |channel, context| {
+            channel.handle_info(context, message)
+        });
+        self.flush_reply(connection);
     }
 }
 

@@ -63,7 +63,7 @@ impl Drop for TestServer {
 }
 
 pub(crate) fn config() -> Config {
-    Config { shards: Some(2), drain_timeout_s: 1, ..Config::default() }
+    Config { engine: crate::ENGINE, shards: Some(2), drain_timeout_s: 1, ..Config::default() }
 }
 
 /// Waits, with a deadline, until `check` gives something.

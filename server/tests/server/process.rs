@@ -135,6 +135,8 @@ fn an_address_in_use_is_an_error_even_though_shards_share_theirs() {
     assert!(!second.status.success());
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(said.contains("in use") && said.contains(&program.ready.address), "{said}");
+    assert!(said.contains("`ss -ltnp` says which") && said.contains("0 any that is free"), "the remedy: {said}");
+    assert_eq!(said.lines().count(), 1, "a sentence and no backtrace: {said}");
     assert!(second.stdout.is_empty());
     // The address is free again afterwards, whatever connections linger.
     let address = program.ready.address.clone();

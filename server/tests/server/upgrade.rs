@@ -125,7 +125,7 @@ fn clients_connect_under_the_mount_and_nowhere_else() {
         client.ask(JOIN, &[JOINED]);
         assert_eq!(status(&exchange(server.address(), &upgrade_request("/socket/websocket", ""))), 404);
         let page = crate::common::get(server.address(), "/");
-        assert!(page.contains(&format!("{path}?vsn=2.0.0")), "the page connects there");
+        assert!(page.contains(&format!("data-socket=\"{path}\"")), "the page connects there");
     }
 }
 

@@ -8,13 +8,15 @@ use crate::draw::canvas::{Anchor, Canvas, Rect, Type};
 use crate::draw::figure::{BODY, Blank, Figure};
 use crate::draw::number;
 use crate::draw::palette::{self, Color};
-use crate::draw::panel::{AXIS_SIZE, Axis, EndLabel, Panel};
+use crate::draw::panel::{AXIS_ROOM, AXIS_SIZE, Axis, EndLabel, Panel, fit};
 use crate::draw::scale::{Scale, range};
 use crate::draw::thin;
 use crate::rundir::RunDir;
 
 /// Title.
 pub(super) const TITLE: &str = "Arrival";
+
+const UNITS: &str = "latency in seconds from when a client was due to arrive; rate in clients joined per second";
 
 /// A percentile: name, colour, nanoseconds out of a row.
 type Percentile = (&'static str, Color, fn(&PointRow) -> Option<u64>);
@@ -49,8 +51,14 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     let mut canvas = Canvas::default();
     latencies(&mut canvas, run);
     rate_lines(&mut canvas, &rates);
-    let notes = vec!["latency runs from when the client was due to arrive".to_owned()];
-    Ok(Figure { title: TITLE.to_owned(), subtitle: subtitle(run), legend: Vec::new(), notes, canvas })
+    Ok(Figure {
+        title: TITLE.to_owned(),
+        subtitle: subtitle(run),
+        legend: Vec::new(),
+        units: UNITS,
+        notes: Vec::new(),
+        canvas,
+    })
 }
 
 /// Joins per second between samples, over at least a second, while clients still arrive.
@@ -74,12 +82,12 @@ fn rates(clients: &[series::Clients]) -> Rates {
 }
 
 fn nothing(canvas: &mut Canvas, plot: &Rect, text: &str) {
-    let style = Type::new(19.0, palette::MUTED).anchor(Anchor::Middle);
+    let style = Type::new(22.0, palette::MUTED).anchor(Anchor::Middle);
     canvas.text(text, (f64::midpoint(plot.x0, plot.x1), f64::midpoint(plot.y0, plot.y1)), style);
 }
 
 fn latencies(canvas: &mut Canvas, run: &RunDir) {
-    let plot = Rect { x0: 104.0, y0: BODY.y0 + 48.0, x1: 486.0, y1: BODY.y1 - 62.0 };
+    let plot = Rect { x0: 120.0, y0: BODY.y0 + 40.0, x1: 490.0, y1: BODY.y1 - AXIS_ROOM };
     let held = |p: &PointRow| p.joined.filter(|n| *n > 0).map(|n| n as f64);
     let dots = |of: fn(&PointRow) -> Option<u64>| {
         let mut dots: Vec<_> =
@@ -101,6 +109,11 @@ fn latencies(canvas: &mut Canvas, run: &RunDir) {
         let medians = dots.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()).filter_map(middle);
         let pixels: Vec<_> = medians.filter_map(|(x, y)| panel.at(x, y)).collect();
         dots.iter().filter_map(|(x, y)| panel.at(*x, *y)).for_each(|at| canvas.dot(at, 4.0, *color));
+        for (clients, ns) in &dots {
+            let Some(at) = panel.at(*clients, *ns) else { continue };
+            let of = || format!("{name}: {}\n{} clients", number::duration(*ns), number::count(*clients as u64));
+            canvas.spot(at, of);
+        }
         ends.extend(pixels.last().map(|at| EndLabel { text: (*name).to_owned(), at: *at, color: *color, bold: true }));
         canvas.path(pixels, *color, 2.0);
     }
@@ -108,7 +121,7 @@ fn latencies(canvas: &mut Canvas, run: &RunDir) {
 }
 
 fn rate_lines(canvas: &mut Canvas, rates: &[(u64, Rates)]) {
-    let plot = Rect { x0: 772.0, y0: BODY.y0 + 48.0, x1: BODY.x1 - 90.0, y1: BODY.y1 - 62.0 };
+    let plot = Rect { x0: 780.0, y0: BODY.y0 + 40.0, x1: BODY.x1 - 150.0, y1: BODY.y1 - AXIS_ROOM };
     let all = || rates.iter().flat_map(|r| &r.1);
     let (Some(x), Some(y)) = (range(all().map(|r| r.0)), range(all().map(|r| r.1))) else {
         return nothing(canvas, &plot, "arrivals were over before two samples");
@@ -119,19 +132,52 @@ fn rate_lines(canvas: &mut Canvas, rates: &[(u64, Rates)]) {
     let mut targets: Vec<u64> = rates.iter().map(|r| r.0).collect();
     targets.dedup();
     let mut ends: Vec<EndLabel> = Vec::new();
+    let mut named: Vec<u64> = Vec::new();
     for (target, rates) in rates {
         let color = palette::ordered(targets.iter().position(|t| t == target).unwrap_or(0), targets.len());
         let pixels: Vec<_> = rates.iter().filter_map(|(n, r)| panel.at(*n, *r)).collect();
         if let [only] = pixels[..] {
             canvas.dot(only, 4.0, color);
         }
-        let text = number::short(*target as f64);
-        if let Some(at) = pixels.last().filter(|_| ends.iter().all(|e| e.text != text)) {
-            ends.push(EndLabel { text, at: *at, color, bold: true });
+        for (held, rate) in rates {
+            let Some(at) = panel.at(*held, *rate) else { continue };
+            canvas.spot(at, || {
+                let [held, rate, target] = [*held as u64, *rate as u64, *target].map(number::count);
+                format!("{rate} joins per second\nwith {held} of {target} clients held")
+            });
+        }
+        if let Some(at) = pixels.last().filter(|_| !named.contains(target)) {
+            named.push(*target);
+            ends.push(EndLabel { text: number::short(*target as f64), at: *at, color, bold: true });
         }
         canvas.path(thin::per_pixel(pixels), color, 2.0);
     }
-    panel.end_labels(canvas, &ends, AXIS_SIZE);
+    panel.end_labels(canvas, &joined(ends), AXIS_SIZE);
+}
+
+/// Labels whose lines end at one height as one: the first and the last of them where it is all, else each.
+fn joined(mut ends: Vec<EndLabel>) -> Vec<EndLabel> {
+    let all = ends.len();
+    ends.reverse();
+    let mut groups: Vec<Vec<EndLabel>> = Vec::new();
+    for end in ends {
+        match groups.iter_mut().find(|g| (g[0].at.1 - end.at.1).abs() < AXIS_SIZE / 2.0) {
+            Some(group) => group.push(end),
+            None => groups.push(vec![end]),
+        }
+    }
+    groups
+        .into_iter()
+        .map(|mut group| {
+            let texts: Vec<String> = group.iter().map(|l| l.text.clone()).collect();
+            let text = match (texts.first(), texts.last()) {
+                (Some(largest), Some(smallest)) if texts.len() == all && all > 2 => format!("{smallest}–{largest}"),
+                _ => texts.join(", "),
+            };
+            let text = fit(&text, Type::new(AXIS_SIZE, palette::INK).bold(), 136.0);
+            EndLabel { text, ..group.swap_remove(0) }
+        })
+        .collect()
 }
 
 fn subtitle(run: &RunDir) -> String {

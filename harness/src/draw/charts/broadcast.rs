@@ -11,13 +11,18 @@ use crate::draw::figure::{BODY, Blank, Figure};
 use crate::draw::labels::spread;
 use crate::draw::number;
 use crate::draw::palette::{self, Color};
-use crate::draw::panel::{AXIS_SIZE, Axis, EndLabel, Panel};
+use crate::draw::panel::{AXIS_ROOM, AXIS_SIZE, Axis, EndLabel, Panel, fit};
 use crate::draw::scale::{Kind, Scale, range};
 use crate::draw::thin;
 use crate::rundir::RunDir;
 
 /// Title.
 pub(super) const TITLE: &str = "A message to everyone";
+
+const UNITS: &str = "seconds from when the message was due, so a late publisher counts, to each client that got it";
+
+/// Widest name of a point: a variant may be of any length.
+const NAME_WIDTH: f64 = 220.0;
 
 /// A percentile: name, colour, nanoseconds out of a row.
 type Percentile = (&'static str, Color, fn(&BroadcastRow) -> Option<u64>);
@@ -31,9 +36,10 @@ const PERCENTILES: [Percentile; 5] = [
 ];
 
 /// One broadcast: the ledger's row, and when which share was reached.
-struct Broadcast<'a> {
-    row: &'a BroadcastRow,
-    curve: Vec<(f64, f64)>,
+pub(super) struct Broadcast<'a> {
+    pub(super) row: &'a BroadcastRow,
+    /// Nanoseconds since due, and share of the clients reached.
+    pub(super) curve: Vec<(f64, f64)>,
 }
 
 /// Draws the chart.
@@ -56,11 +62,11 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     if over > 0 {
         notes.push(format!("{} deliveries took more than 60 s", number::count(over)));
     }
-    notes.push("time runs from when the message was due, so a late publisher counts".to_owned());
-    Ok(Figure { title: TITLE.to_owned(), subtitle: subtitle(&rows), legend: Vec::new(), notes, canvas })
+    Ok(Figure { title: TITLE.to_owned(), subtitle: subtitle(&rows), legend: Vec::new(), units: UNITS, notes, canvas })
 }
 
-fn join<'a>(rows: &'a [BroadcastRow], latency: &[LatencyRow]) -> Vec<Broadcast<'a>> {
+/// The broadcasts in order, each with its curve.
+pub(super) fn join<'a>(rows: &'a [BroadcastRow], latency: &[LatencyRow]) -> Vec<Broadcast<'a>> {
     let mut buckets: BTreeMap<(u32, u32, u32), Vec<(u64, u64)>> = BTreeMap::new();
     for row in latency.iter().filter(|r| r.metric == "delivery") {
         if let Some(sequence) = row.sequence {
@@ -105,21 +111,25 @@ fn points(run: &RunDir, broadcasts: &[Broadcast<'_>]) -> Vec<(u32, String)> {
     let variant = |point: u32| run.points.iter().find(|p| p.point == point).map_or("", |p| p.variant.as_str());
     out.into_iter()
         .map(|(point, clients)| {
-            (point, format!("{} {}", number::short(clients as f64), variant(point)).trim().to_owned())
+            let name = format!("{} {}", number::short(clients as f64), variant(point));
+            (point, fit(name.trim(), Type::new(AXIS_SIZE, palette::INK).bold(), NAME_WIDTH))
         })
         .collect()
 }
 
 fn curves(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>]) {
-    let plot = Rect { x0: 96.0, y0: BODY.y0 + 48.0, x1: 596.0, y1: BODY.y1 - 62.0 };
+    let plot = Rect { x0: 104.0, y0: BODY.y0 + 64.0, x1: 606.0, y1: BODY.y1 - AXIS_ROOM };
     let times = || broadcasts.iter().flat_map(|b| b.curve.iter().map(|p| p.0)).filter(|ns| *ns > 0.0);
     let Some((min, max)) = range(times()) else {
-        let style = Type::new(19.0, palette::MUTED).anchor(Anchor::Middle);
+        let style = Type::new(22.0, palette::MUTED).anchor(Anchor::Middle);
         canvas.text("latency.csv has no delivery", (f64::midpoint(plot.x0, plot.x1), 380.0), style);
         return;
     };
+    // What is before a hundredth of the clients is reached would be most of a logarithmic axis.
+    let risen = broadcasts.iter().filter_map(|b| b.curve.iter().find(|p| p.1 >= 0.01)).map(|p| p.0);
+    let min = risen.filter(|ns| *ns > 0.0).fold(max, f64::min).max(min);
     let x = if max / min > 30.0 { Scale::log(min, max) } else { Scale::linear_tight(0.0, max, 5) };
-    let panel = Panel { title_lift: 38.0, ..Panel::new(plot, x, Scale::linear(0.0, 1.0, 5)) };
+    let panel = Panel { title_lift: 52.0, ..Panel::new(plot, x, Scale::linear(0.0, 1.0, 5)) };
     let time = Axis { title: "time since the message was due", format: &number::duration };
     let share = |v: f64| format!("{:.0} %", v * 100.0);
     panel.axes(canvas, Some(&time), &Axis { title: "clients reached, by clients joined", format: &share });
@@ -132,6 +142,18 @@ fn curves(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>]) {
             let all = start.into_iter().chain(first).chain(broadcast.curve.iter().copied());
             let pixels: Vec<_> = all.filter_map(|(ns, share)| panel.at(ns, share)).collect();
             canvas.path_alpha(thin::per_pixel(pixels), color, 2.0, 0.8);
+            for (ns, share) in &broadcast.curve {
+                let Some(at) = panel.at(*ns, *share) else { continue };
+                let text = || {
+                    format!(
+                        "{} reached in {}\n{}",
+                        number::percent(*share),
+                        number::duration(*ns),
+                        which(broadcast.row)
+                    )
+                };
+                canvas.spot(at, text);
+            }
         }
     }
     top_labels(canvas, &panel, &points, broadcasts);
@@ -163,7 +185,7 @@ fn top_labels(canvas: &mut Canvas, panel: &Panel, points: &[(u32, String)], broa
 }
 
 fn percentiles(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>]) {
-    let plot = Rect { x0: 736.0, y0: BODY.y0 + 48.0, x1: BODY.x1 - 84.0, y1: BODY.y1 - 62.0 };
+    let plot = Rect { x0: 744.0, y0: BODY.y0 + 64.0, x1: BODY.x1 - 98.0, y1: BODY.y1 - AXIS_ROOM };
     let values =
         || broadcasts.iter().flat_map(|b| PERCENTILES.iter().filter_map(|(.., of)| of(b.row))).map(|ns| ns as f64);
     let Some((min, max)) = range(values().filter(|ns| *ns > 0.0)) else { return };
@@ -178,7 +200,7 @@ fn percentiles(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>]) 
         previous = Some(group);
         slots.push(slot);
     }
-    let panel = Panel { title_lift: 38.0, ..Panel::new(plot, Scale::exact(0.0, slot + 1.0), y) };
+    let panel = Panel { title_lift: 52.0, ..Panel::new(plot, Scale::exact(0.0, slot + 1.0), y) };
     panel.axes(canvas, None, &Axis { title: "latency of each broadcast", format: &number::duration });
     let step = plot.width() / (slot + 1.0);
     let groups: Vec<Vec<(f64, &BroadcastRow)>> = broadcasts
@@ -200,6 +222,10 @@ fn percentiles(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>]) 
                     canvas.dot(*at, (step * 0.3).clamp(2.5, 5.0), *color);
                 }
             }
+            for (slot, row) in group {
+                let Some((ns, at)) = of(row).and_then(|ns| Some((ns, panel.at(*slot, ns as f64)?))) else { continue };
+                canvas.spot(at, || format!("{name}: {}\n{}", number::duration(ns as f64), which(row)));
+            }
             canvas.path(thin::per_pixel(pixels), *color, 1.5);
         }
         ends.extend(last.map(|at| EndLabel { text: (*name).to_owned(), at, color: *color, bold: true }));
@@ -208,10 +234,16 @@ fn percentiles(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>]) 
     group_labels(canvas, run, broadcasts, &slots, &panel);
 }
 
-/// Under the axis, the clients of each point; left out where it would touch the one before.
+/// Which broadcast it is, in words.
+fn which(b: &BroadcastRow) -> String {
+    let room = b.room.map(|room| format!(", room {room}")).unwrap_or_default();
+    let expected = number::count(b.expected);
+    format!("broadcast {} to {expected} clients{room}\nrepetition {}", b.sequence + 1, b.repetition + 1)
+}
+
+/// Under the axis, the clients of each point. Where not all fit, every second or third is left out, never the last.
 fn group_labels(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>], slots: &[f64], panel: &Panel) {
     let style = Type::new(AXIS_SIZE, palette::MUTED).anchor(Anchor::Middle);
-    let mut reached = f64::NEG_INFINITY;
     let mut spans: Vec<(u32, f64, f64)> = Vec::new();
     for (broadcast, slot) in broadcasts.iter().zip(slots) {
         match spans.last_mut() {
@@ -220,21 +252,24 @@ fn group_labels(canvas: &mut Canvas, run: &RunDir, broadcasts: &[Broadcast<'_>],
         }
     }
     let names: BTreeMap<u32, String> = points(run, broadcasts).into_iter().collect();
-    for (point, first, last) in spans {
-        let Some(name) = names.get(&point) else { continue };
-        let middle = f64::midpoint(panel.x.pixel(first), panel.x.pixel(last));
-        let half = style.width(name) / 2.0;
-        if middle - half >= reached + 10.0 {
-            canvas.text(name, (middle, panel.plot.y1 + 20.0), style);
-            reached = middle + half;
-        }
-        if first > 1.0 {
-            let edge = panel.x.pixel(first - 1.0);
-            canvas.line((edge, panel.plot.y0), (edge, panel.plot.y1), palette::GRID, 1.5);
-        }
+    for (_, first, _) in spans.iter().filter(|s| s.1 > 1.0) {
+        let edge = panel.x.pixel(first - 1.0);
+        canvas.line((edge, panel.plot.y0), (edge, panel.plot.y1), palette::GRID, 1.5);
+    }
+    let named = spans.iter().filter_map(|(point, first, last)| {
+        Some((names.get(point)?, f64::midpoint(panel.x.pixel(*first), panel.x.pixel(*last))))
+    });
+    let named: Vec<_> = named.collect();
+    let gap = named.iter().map(|(name, _)| style.width(name)).fold(0.0, f64::max) + 10.0;
+    let stride = (gap * named.len() as f64 / (panel.plot.width() + gap)).ceil().max(1.0) as usize;
+    let named: Vec<_> = named.into_iter().rev().step_by(stride).collect();
+    let wanted: Vec<f64> = named.iter().map(|n| n.1).collect();
+    let places = spread(&wanted, gap, panel.plot.x0 + 10.0, panel.plot.x1 + 10.0);
+    for ((name, _), place) in named.into_iter().zip(places) {
+        canvas.text(name, (place, panel.plot.y1 + 20.0), style);
     }
     let middle = f64::midpoint(panel.plot.x0, panel.plot.x1);
-    canvas.text("broadcasts in order, by clients", (middle, panel.plot.y1 + 46.0), style);
+    canvas.text("broadcasts in order, by clients", (middle, panel.plot.y1 + 50.0), style);
 }
 
 fn subtitle(rows: &[BroadcastRow]) -> String {

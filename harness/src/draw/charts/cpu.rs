@@ -1,4 +1,5 @@
-//! Chart 4, CPU over time: cores busy in total and by process, with the phases shaded.
+//! Chart 4, CPU over time: cores busy in total and by process, a strip each over the same seconds, the
+//! phases shaded.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use crate::draw::canvas::{Canvas, Rect, Type};
 use crate::draw::figure::{BODY, Blank, Figure};
 use crate::draw::number;
 use crate::draw::palette::{self, Color};
-use crate::draw::panel::{Axis, Panel};
+use crate::draw::panel::{AXIS_ROOM, Axis, LABEL_SIZE, Panel, SMALL_SIZE};
 use crate::draw::scale::Scale;
 use crate::draw::thin;
 use crate::rundir::{RunDir, Sample};
@@ -18,15 +19,17 @@ use crate::rundir::{RunDir, Sample};
 /// Title.
 pub(super) const TITLE: &str = "CPU over time";
 
-const TOTAL: Color = palette::FAINT;
+const UNITS: &str = "cores busy (a core that is busy all the time is 1), over seconds";
 
-/// Shading of the phases, and their names where there is room.
-const PHASES: [(Phase, Color); 5] = [
-    (Phase::Start, (236, 238, 240)),
-    (Phase::Ramp, (228, 240, 250)),
-    (Phase::Measure, (253, 236, 220)),
-    (Phase::Hold, (232, 246, 238)),
-    (Phase::Drain, (240, 240, 240)),
+const TOTAL: &str = "whole machine";
+
+/// Shading of the phases, and what a reader calls them.
+const PHASES: [(Phase, &str, Color); 5] = [
+    (Phase::Floor, "bare sockets", Color::new((236, 236, 240), (44, 48, 54))),
+    (Phase::Ramp, "arrival", Color::new((214, 232, 247), (30, 56, 80))),
+    (Phase::Measure, "broadcasts", Color::new((253, 228, 206), (84, 56, 34))),
+    (Phase::Hold, "hold", Color::new((220, 242, 230), (30, 66, 54))),
+    (Phase::Drain, "leaving", Color::new((226, 228, 232), (56, 60, 66))),
 ];
 
 const SUBJECTS: [(Subject, &str, Color); 3] = [
@@ -38,49 +41,97 @@ const SUBJECTS: [(Subject, &str, Color); 3] = [
 /// Seconds since the run began, and cores busy.
 type Series = Vec<(f64, f64)>;
 
+/// One strip of the chart.
+struct Strip {
+    name: &'static str,
+    color: Color,
+    /// One series per repetition, and per gap.
+    parts: Vec<Series>,
+}
+
+impl Strip {
+    fn peak(&self) -> Option<f64> {
+        self.parts.iter().flatten().map(|p| p.1).max_by(f64::total_cmp)
+    }
+}
+
 /// Draws the chart.
 pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     let samples = run.samples()?;
-    let lines: Vec<(&str, Color, Vec<Series>)> =
-        SUBJECTS.iter().map(|(subject, name, color)| (*name, *color, of_subject(samples, *subject))).collect();
     // The machine's total is a help and no condition: a run on a foreign host may lack it.
-    let (total, mut notes) = match table::read::<CoreRow>(&run.path) {
+    let (total, notes) = match table::read::<CoreRow>(&run.path) {
         Ok(cores) => (of_cores(&cores), Vec::new()),
         Err(e) => (Vec::new(), vec![Blank::from(e).reason().to_owned()]),
     };
-    let all = || lines.iter().flat_map(|l| &l.2).chain(&total).flatten();
-    let Some(peak) = all().map(|p| p.1).max_by(f64::total_cmp) else {
+    let processes = SUBJECTS.iter().map(|(of, name, color)| (*name, *color, of_subject(samples, *of)));
+    let all = std::iter::once((TOTAL, palette::MUTED, total)).chain(processes);
+    let strips: Vec<Strip> =
+        all.map(|(name, color, parts)| Strip { name, color, parts }).filter(|s| s.peak().is_some()).collect();
+    let readings = || strips.iter().flat_map(|s| &s.parts).flatten();
+    let Some(peak) = readings().map(|p| p.1).max_by(f64::total_cmp) else {
         return Err(Blank::Empty("samples.csv has no two readings of CPU time".to_owned()));
     };
-    let (begin, end) = all().fold((f64::MAX, 0.0f64), |(a, b), p| (a.min(p.0), b.max(p.0)));
+    let (begin, end) = readings().fold((f64::MAX, 0.0f64), |(a, b), p| (a.min(p.0), b.max(p.0)));
+    let begin = if begin > end * 0.3 { begin } else { 0.0 };
     let cores = run.record.as_ref().map_or(0.0, |r| f64::from(r.host.cores_allowed));
-    let plot = Rect { x0: 96.0, y0: BODY.y0 + 50.0, x1: BODY.x1 - 24.0, y1: BODY.y1 - 62.0 };
-    let x = Scale::linear_tight(if begin > end * 0.3 { begin } else { 0.0 }, end, 10);
-    let panel = Panel { title_lift: 38.0, ..Panel::new(plot, x, Scale::linear(0.0, peak.max(cores), 5)) };
+    // The clocks of two readings differ a little, and nothing has more than all cores.
+    let peak = if peak <= cores * 1.1 { peak.min(cores) } else { peak };
     let mut canvas = Canvas::default();
-    shade(&mut canvas, run, &panel, samples);
-    let time = Axis { title: "seconds since the run began", format: &number::significant };
-    panel.axes(&mut canvas, Some(&time), &Axis { title: "cores busy", format: &number::significant });
-    for series in &total {
-        area(&mut canvas, &panel, series);
+    let last = strips.len() - 1;
+    for (index, strip) in strips.iter().enumerate() {
+        let (x, y) = (Scale::linear_tight(begin, end, 10), Scale::linear(0.0, peak.max(cores), 2));
+        let panel = Panel::new(place(index, strips.len()), x, y);
+        shade(&mut canvas, run, &panel, samples, index == 0);
+        let time = Axis { title: "seconds since the run began", format: &number::significant };
+        let axis = Axis { title: "", format: &number::significant };
+        panel.axes(&mut canvas, Some(&time).filter(|_| index == last), &axis);
+        draw_strip(&mut canvas, &panel, strip, peak);
     }
-    for (_, color, parts) in &lines {
-        for part in parts {
-            let pixels: Vec<_> = part.iter().filter_map(|(s, c)| panel.at(*s, *c)).collect();
-            if let [only] = pixels[..] {
-                canvas.dot(only, 3.0, *color);
-            }
-            canvas.path(thin::per_pixel(pixels), *color, 2.0);
-        }
-    }
-    let mut legend: Vec<_> = lines.iter().filter(|l| !l.2.is_empty()).map(|l| (l.0, l.1)).collect();
-    if !total.is_empty() {
-        legend.insert(0, ("whole machine", TOTAL));
-    }
-    notes.push("a core that is busy all the time is 1".to_owned());
     let most = format!("At most {} of {} cores busy", number::significant(peak), number::significant(cores));
     let subtitle = if cores > 0.0 { most } else { format!("At most {} cores busy", number::significant(peak)) };
-    Ok(Figure { title: TITLE.to_owned(), subtitle, legend, notes, canvas })
+    let seen = |phase: Phase| samples.iter().any(|s| s.phase == phase);
+    let legend = PHASES.iter().filter(|p| seen(p.0)).map(|p| (p.1, p.2)).collect();
+    Ok(Figure { title: TITLE.to_owned(), subtitle, legend, units: UNITS, notes, canvas })
+}
+
+/// The plot area of one of `of` strips, the first on top.
+fn place(index: usize, of: usize) -> Rect {
+    const GAP: f64 = 34.0;
+    let (top, bottom) = (BODY.y0 + 56.0, BODY.y1 - AXIS_ROOM);
+    let height = (bottom - top + GAP) / of as f64 - GAP;
+    let y0 = top + index as f64 * (height + GAP);
+    Rect { x0: 80.0, y0, x1: BODY.x1 - 24.0, y1: y0 + height }
+}
+
+/// Area and line of a strip, its name and most above; `peak` is the most of all strips.
+fn draw_strip(canvas: &mut Canvas, panel: &Panel, strip: &Strip, peak: f64) {
+    for part in &strip.parts {
+        for (seconds, cores) in part {
+            let Some(at) = panel.at(*seconds, *cores) else { continue };
+            canvas.spot(at, || {
+                let [cores, seconds] = [*cores, *seconds].map(number::significant);
+                format!("{}: {cores} cores busy\n{seconds} s after the run began", strip.name)
+            });
+        }
+        let pixels: Vec<_> = part.iter().filter_map(|(s, c)| panel.at(*s, *c)).collect();
+        if let [only] = pixels[..] {
+            canvas.dot(only, 3.0, strip.color);
+        }
+        let mut outline = thin::per_pixel(pixels);
+        if let (Some(first), Some(last)) = (outline.first().copied(), outline.last().copied()) {
+            canvas.path(outline.clone(), strip.color, 2.0);
+            outline.push((last.0, panel.plot.y1));
+            outline.push((first.0, panel.plot.y1));
+            canvas.fill(outline, strip.color, 0.25);
+        }
+    }
+    let style = Type::new(LABEL_SIZE, palette::text(strip.color)).bold();
+    let at = (panel.plot.x0, panel.plot.y0 - 15.0);
+    canvas.halo(strip.name, at, style);
+    let peak = strip.peak().map(|own| own.min(peak));
+    let most = peak.map(|peak| format!("at most {}", number::significant(peak))).unwrap_or_default();
+    let style = Type::new(SMALL_SIZE, palette::MUTED);
+    canvas.halo(most, (at.0 + Type::new(LABEL_SIZE, strip.color).bold().width(strip.name) + 14.0, at.1), style);
 }
 
 /// Cores busy between one reading of cumulative nanoseconds and the next.
@@ -131,20 +182,8 @@ fn of_cores(rows: &[CoreRow]) -> Vec<Series> {
     series.flat_map(series::without_holes).collect()
 }
 
-fn area(canvas: &mut Canvas, panel: &Panel, series: &Series) {
-    let pixels: Vec<_> = series.iter().filter_map(|(s, c)| panel.at(*s, *c)).collect();
-    let mut outline = thin::per_pixel(pixels);
-    if let (Some(first), Some(last)) = (outline.first().copied(), outline.last().copied()) {
-        canvas.path(outline.clone(), TOTAL, 2.0);
-        outline.push((last.0, panel.plot.y1));
-        outline.push((first.0, panel.plot.y1));
-        canvas.fill(outline, TOTAL, 0.1);
-    }
-}
-
-/// Bands for the phases, with their names and the clients of each point above where there is room.
-fn shade(canvas: &mut Canvas, run: &RunDir, panel: &Panel, samples: &[Sample]) {
-    let style = Type::new(14.0, palette::MUTED);
+/// Bands for the phases; with `labels`, the clients of each point above where there is room.
+fn shade(canvas: &mut Canvas, run: &RunDir, panel: &Panel, samples: &[Sample], labels: bool) {
     let groups = series::by_repetition(samples);
     let (mut reached, mut labelled) = (0.0, None);
     for (key, group) in groups {
@@ -164,21 +203,22 @@ fn shade(canvas: &mut Canvas, run: &RunDir, panel: &Panel, samples: &[Sample]) {
             let (x0, x1) = (panel.x.pixel(begin as f64 / 1e9), panel.x.pixel(end as f64 / 1e9));
             let band =
                 Rect { x0: x0.max(panel.plot.x0), y0: panel.plot.y0, x1: x1.min(panel.plot.x1), y1: panel.plot.y1 };
-            if let Some((_, color)) = PHASES.iter().find(|(p, _)| *p == phase).filter(|_| band.width() > 0.0) {
+            if let Some((.., color)) = PHASES.iter().find(|p| p.0 == phase).filter(|_| band.width() > 0.0) {
                 canvas.rect(band, *color, 1.0);
-            }
-            if style.width(phase.name()) + 8.0 < band.width() {
-                canvas.text(phase.name(), (band.x0 + 4.0, panel.plot.y0 + 11.0), style);
             }
         }
         let target = run.point(key.0, key.1).map_or(0, |p| p.clients_target);
-        let text = number::short(target as f64);
-        let at = panel.x.pixel(from as f64 / 1e9);
-        if at >= reached && target > 0 && labelled != Some(key.0) {
+        let at = panel.x.pixel(from as f64 / 1e9).max(panel.plot.x0);
+        if labels && at >= reached && target > 0 && labelled != Some(key.0) {
             labelled = Some(key.0);
-            let style = style.bold();
-            canvas.text(&text, (at, panel.plot.y0 - 12.0), style);
-            reached = at + style.width(&text) + 12.0;
+            let text = format!("{} clients", number::short(target as f64));
+            let style = Type::new(SMALL_SIZE, palette::MUTED);
+            let y = panel.plot.y0 - 43.0;
+            if at + style.width(&text) <= panel.plot.x1 + 10.0 {
+                canvas.text(&text, (at, y), style);
+                canvas.line((at, y + 12.0), (at, panel.plot.y0), palette::FAINT, 1.0);
+            }
+            reached = at + style.width(&text) + 16.0;
         }
     }
 }

@@ -3,7 +3,11 @@
 mod arrival;
 mod broadcast;
 mod cpu;
+mod htop;
 mod memory;
+pub(crate) mod moments;
+mod money;
+pub(super) mod overlay;
 mod series;
 mod users;
 
@@ -24,10 +28,12 @@ pub struct Chart {
 /// Every chart, in the order of the report.
 pub const CHARTS: &[Chart] = &[
     Chart { name: "users", title: users::TITLE, draw: users::draw },
+    Chart { name: "htop", title: htop::TITLE, draw: htop::draw },
     Chart { name: "memory", title: memory::TITLE, draw: memory::draw },
     Chart { name: "broadcast", title: broadcast::TITLE, draw: broadcast::draw },
     Chart { name: "arrival", title: arrival::TITLE, draw: arrival::draw },
     Chart { name: "cpu", title: cpu::TITLE, draw: cpu::draw },
+    Chart { name: "money", title: money::TITLE, draw: money::draw },
 ];
 
 /// Names of all charts.

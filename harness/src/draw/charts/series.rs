@@ -12,6 +12,8 @@ pub(super) type Key = (u32, u32);
 /// Counters of all agents together at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Clients {
+    /// When it was counted, nanoseconds since the run began.
+    pub t_ns: u64,
     /// Seconds since the first arrival.
     pub seconds: f64,
     /// Clients whose connect was begun.
@@ -45,9 +47,10 @@ pub(super) fn clients(run: &RunDir, key: Key, samples: &[&Sample]) -> Vec<Client
     let mut out: Vec<Clients> = Vec::new();
     for (sample, attempted, live) in counted {
         latest.insert(&sample.name, (attempted, live));
-        let Some(since) = sample.counters_ns.unwrap_or(sample.t_ns).checked_sub(start) else { continue };
+        let t_ns = sample.counters_ns.unwrap_or(sample.t_ns);
+        let Some(since) = t_ns.checked_sub(start) else { continue };
         let sum = latest.values().fold((0u64, 0u64), |a, b| (a.0.saturating_add(b.0), a.1.saturating_add(b.1)));
-        let now = Clients { seconds: since as f64 / 1e9, attempted: sum.0, live: sum.1 };
+        let now = Clients { t_ns, seconds: since as f64 / 1e9, attempted: sum.0, live: sum.1 };
         match out.last_mut() {
             Some(last) if last.seconds.total_cmp(&now.seconds).is_eq() => *last = now,
             _ => out.push(now),

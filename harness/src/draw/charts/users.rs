@@ -10,7 +10,7 @@ use crate::draw::canvas::{Canvas, Rect, Type};
 use crate::draw::figure::{BODY, Blank, Figure};
 use crate::draw::number;
 use crate::draw::palette::{self, Color};
-use crate::draw::panel::{Axis, EndLabel, LABEL_SIZE, Panel};
+use crate::draw::panel::{AXIS_ROOM, Axis, EndLabel, LABEL_SIZE, Panel, fit};
 use crate::draw::scale::Scale;
 use crate::draw::thin;
 use crate::rundir::{RunDir, status_name};
@@ -18,8 +18,12 @@ use crate::rundir::{RunDir, status_name};
 /// Title.
 pub(super) const TITLE: &str = "Simultaneous users";
 
+const UNITS: &str = "clients that tried to connect and clients joined to the room, over seconds";
+
+/// Widest label: a variant's name may be of any length.
+const LABEL_WIDTH: f64 = 520.0;
+
 const ATTEMPTED: Color = palette::ORANGE;
-const ATTEMPTED_TEXT: Color = (158, 102, 0);
 const JOINED: Color = palette::BLUE;
 
 /// Draws the chart.
@@ -35,20 +39,34 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
         return Err(Blank::Empty("samples.csv has no client counts of an agent".to_owned()));
     };
     let seconds = all().map(|c| c.seconds).fold(0.0, f64::max);
-    let labels = labels(run, &groups);
     let style = Type::new(LABEL_SIZE, JOINED).bold();
+    let mut labels = labels(run, &groups);
+    for label in &mut labels {
+        label.0 = fit(&label.0, style, LABEL_WIDTH);
+    }
     let room = labels.iter().map(|l| style.width(&l.0)).fold(0.0, f64::max) + 24.0;
-    let plot = Rect { x0: 104.0, y0: BODY.y0 + 36.0, x1: BODY.x1 - room, y1: BODY.y1 - 62.0 };
+    let plot = Rect { x0: 104.0, y0: BODY.y0 + 40.0, x1: BODY.x1 - room, y1: BODY.y1 - AXIS_ROOM };
     let panel = Panel::new(plot, Scale::linear_tight(0.0, seconds, 10), Scale::linear(0.0, peak as f64 * 1.03, 6));
     let mut canvas = Canvas::default();
     let x = Axis { title: "seconds since the first arrival", format: &number::significant };
     panel.axes(&mut canvas, Some(&x), &Axis { title: "clients", format: &number::short });
     for clients in groups.values() {
         // The wide line lies below: where all who tried are joined, it shows as a rim.
-        line(&mut canvas, &panel, clients.iter().map(|c| (c.seconds, c.attempted)), ATTEMPTED, 8.0);
+        line(&mut canvas, &panel, clients.iter().map(|c| (c.seconds, c.attempted)), ATTEMPTED, 11.0);
     }
     for clients in groups.values() {
-        line(&mut canvas, &panel, clients.iter().map(|c| (c.seconds, c.live)), JOINED, 2.5);
+        line(&mut canvas, &panel, clients.iter().map(|c| (c.seconds, c.live)), JOINED, 4.0);
+    }
+    for (key, clients) in &groups {
+        let target = run.point(key.0, key.1).map_or(0, |p| p.clients_target);
+        for c in clients {
+            let Some(at) = panel.at(c.seconds, c.live as f64) else { continue };
+            canvas.spot(at, || {
+                let [target, live, attempted] = [target, c.live, c.attempted].map(number::count);
+                let since = number::significant(c.seconds);
+                format!("{live} joined\n{attempted} attempted, of {target}\n{since} s after the first arrival")
+            });
+        }
     }
     let labels: Vec<EndLabel> = labels
         .into_iter()
@@ -56,10 +74,16 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
         .collect();
     panel.end_labels(&mut canvas, &labels, LABEL_SIZE);
     let legend = vec![("attempted", ATTEMPTED), ("joined", JOINED)];
-    Ok(Figure { title: TITLE.to_owned(), subtitle: subtitle(&groups), legend, notes: notes(run), canvas })
+    Ok(Figure { title: TITLE.to_owned(), subtitle: subtitle(&groups), legend, units: UNITS, notes: notes(run), canvas })
 }
 
-fn line(canvas: &mut Canvas, panel: &Panel, points: impl Iterator<Item = (f64, u64)>, color: Color, width: f64) {
+pub(super) fn line(
+    canvas: &mut Canvas,
+    panel: &Panel,
+    points: impl Iterator<Item = (f64, u64)>,
+    color: Color,
+    width: f64,
+) {
     for part in series::without_holes(points.map(|(s, n)| (s, n as f64)).collect()) {
         let pixels: Vec<_> = part.into_iter().filter_map(|(s, n)| panel.at(s, n)).collect();
         if let [only] = pixels[..] {
@@ -90,7 +114,7 @@ fn labels(run: &RunDir, groups: &BTreeMap<Key, Vec<Clients>>) -> Vec<Label> {
         out.push((format!("{} joined{variant}{times}", number::count(live)), (last.seconds, live as f64), JOINED));
         if attempted != live {
             let text = format!("{} attempted{times}", number::count(attempted));
-            out.push((text, (last.seconds, attempted as f64), ATTEMPTED_TEXT));
+            out.push((text, (last.seconds, attempted as f64), ATTEMPTED));
         }
     }
     out
