@@ -173,7 +173,19 @@ impl Server {
         let OtherServer { command, dir, env, ready, ready_timeout_s, url } = other;
         let engine = Self::default().engine;
         let (ready, url) = (Some(ready), Some(url));
-        Self { engine, shards: None, file_tables: None, pubsub: None, command, dir, env, ready, ready_timeout_s, url, ..self }
+        Self {
+            engine,
+            shards: None,
+            file_tables: None,
+            pubsub: None,
+            command,
+            dir,
+            env,
+            ready,
+            ready_timeout_s,
+            url,
+            ..self
+        }
     }
 }
 

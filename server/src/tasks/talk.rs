@@ -246,7 +246,8 @@ impl Talk {
                         self.send(engine, mailbox, None).await.map_err(std::io::Error::other)?;
                     }
                     let frame = CloseFrame { code: code.into(), reason: reason.into() };
-                    self.socket.close(Some(frame)).await.map_err(std::io::Error::other)?;
+                    // The socket's own, where a box has one too.
+                    self.socket.as_mut().close(Some(frame)).await.map_err(std::io::Error::other)?;
                     closing::hear_out(self.socket.get_mut()).await
                 };
                 closing::within_linger(engine, connection, end).await;
