@@ -88,7 +88,7 @@ backplane: ## Two and three server nodes over a real nats-server, 30,000 clients
 	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && ! command -v nats-server > /dev/null; then \
 	  apt-get -qq update && apt-get -qq install -y --no-install-recommends nats-server; fi
 	cargo build --locked --workspace --bins
-	cargo test --locked -p c2m-server --test server backplane
+	cargo test --locked -p c2m-server --test server --test tokio backplane
 	cargo test --locked -p c2m --test backplane -- --ignored --test-threads=1
 
 sensitivity: build ## Two runs of this build compare as same, one with a slower fan-out as worse (minutes, quiet machine)

@@ -21,9 +21,6 @@ use live::{Bench, DEADLINE, Running, eventually};
 use programs::binary;
 use serde::de::DeserializeOwned;
 
-/// Where NATS listens: clients of a run take ports of 127.0.0.1 and those next to it, also that of a NATS server which is
-/// away for a moment.
-const ADDRESS: &str = "127.200.0.1";
 const CLIENTS: u64 = 30_000;
 const BROADCASTS: u32 = 5;
 const SECOND_NS: u64 = 1_000_000_000;
@@ -104,7 +101,7 @@ impl Nats {
 
     fn spawn(dir: &Path, port: &str) -> std::io::Result<Child> {
         let mut command = Command::new("nats-server");
-        command.args(["-a", ADDRESS, "-p", port, "--ports_file_dir"]).arg(dir);
+        command.args(["-a", "127.0.0.1", "-p", port, "--ports_file_dir"]).arg(dir);
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
     }
 
@@ -190,11 +187,15 @@ fn exactly_once_over(nodes: u64) {
         deadline_ns: 30 * SECOND_NS,
         clock_offset_ns: 0,
     };
-    agents.iter_mut().for_each(|agent| agent.tell(&AgentCommand::Measure(measure.clone())));
+    for agent in &mut agents {
+        agent.tell(&AgentCommand::Measure(measure.clone()));
+    }
     for agent in &agents {
         agent.until(|event| matches!(event, AgentEvent::Measured).then_some(()));
     }
-    agents.iter_mut().for_each(|agent| agent.tell(&AgentCommand::Stop));
+    for agent in &mut agents {
+        agent.tell(&AgentCommand::Stop);
+    }
     let mut received = 0;
     for agent in &agents {
         let AgentSummary { broadcasts, stats, .. } = agent.until(|event| match event {

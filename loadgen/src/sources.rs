@@ -18,6 +18,16 @@ pub type Slot = u32;
 /// Clients per spare slot in addresses that the agent picks itself, so that a few busy ports don't fail a client.
 const CLIENTS_PER_SPARE: u64 = 50;
 
+/// Ports that stay free on addresses that the agent picks itself. The kernel picks none that is bound explicitly, on whatever
+/// address, so that without these nothing else on the machine could connect to anything.
+const PORTS_FOR_OTHERS: u16 = 512;
+
+/// A range without the ports that are for others; as it is when it is small.
+pub fn left_for_others((first, last): (u16, u16)) -> (u16, u16) {
+    let is_large = last.saturating_sub(first) / 16 >= PORTS_FOR_OTHERS;
+    (first, if is_large { last - PORTS_FOR_OTHERS } else { last })
+}
+
 /// Why there are no sources.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {

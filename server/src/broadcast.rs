@@ -278,7 +278,7 @@ mod tests {
     fn the_last_shard_ends_the_fan_out() {
         let bus = bus(3);
         let broadcast = Broadcast::new(bus.permit().expect("free"), "rooms:lobby", "new:msg", &Body::EMPTY);
-        bus.post(0, &Arc::new(broadcast.expect("an object")));
+        bus.post(Some(0), &Arc::new(broadcast.expect("an object")));
         bus.take(1, |broadcast| broadcast.add_reached(40));
         assert_eq!(bus.last_fan_out(), None, "shard 2 has not begun");
         bus.take(2, |broadcast| broadcast.add_reached(2));

@@ -13,7 +13,7 @@ use super::shared::{Shared, Timing};
 use crate::reconnect::Reconnect;
 use crate::schedule::{ArrivalSchedule, ScheduleError};
 use crate::slow::SlowClients;
-use crate::sources::{SourceError, SourceSpace};
+use crate::sources::{self, SourceError, SourceSpace};
 use crate::target::{Target, TargetError};
 use crate::worker::INTERVAL_MAX_MS;
 
@@ -57,7 +57,9 @@ impl Prepared {
         let target = Target::new(plan)?;
         let schedule = ArrivalSchedule::new(&plan.arrival)?;
         let (ephemeral, reserved) = (ports::ephemeral_range(root), ports::reserved(root));
-        let range = plan.source_ports.unwrap_or(ephemeral);
+        let picks_addresses = plan.sources.is_empty() && target.address.ip().is_loopback();
+        let unasked = if picks_addresses { sources::left_for_others(ephemeral) } else { ephemeral };
+        let range = plan.source_ports.unwrap_or(unasked);
         // Ports that someone asked for by number are taken whether they are reserved or not.
         let kept_free = if plan.source_ports.is_some() { &[][..] } else { &reserved[..] };
         let sources = SourceSpace::choose(plan.clients, target.address, &plan.sources, range, kept_free)?;
@@ -214,6 +216,16 @@ mod tests {
         let one = Prepared::new(&one, &root).unwrap();
         assert_eq!((one.prepared.capacity, one.prepared.source_ports), (63, (40000, 40063)));
         assert!(one.shortage.unwrap().contains("short by 37"));
+    }
+
+    /// A port that is bound on any address is none that the kernel gives to other programs of the machine when they connect.
+    #[test]
+    fn other_programs_of_the_machine_keep_ports_where_addresses_cost_nothing() {
+        let (_dir, root) = root("1024\t65535\n", "\n");
+        let ports = |plan: AgentPlan| Prepared::new(&plan, &root).unwrap().prepared.source_ports;
+        assert_eq!(ports(plan()), (1024, 65_535 - 512));
+        assert_eq!(ports(AgentPlan { sources: vec!["127.0.0.1".to_owned()], ..plan() }), (1024, 65_535));
+        assert_eq!(ports(AgentPlan { source_ports: Some((2_000, 60_000)), ..plan() }), (2_000, 60_000));
     }
 
     #[test]

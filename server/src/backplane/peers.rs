@@ -104,12 +104,13 @@ impl Peers {
     pub(super) fn state(&mut self, node: NodeId, state: u64, part: u32, is_last: bool, rooms: Rooms) -> Option<Rooms> {
         let peer = self.0.get_mut(&node)?;
         let gathered = match peer.gathering.take() {
-            None if part == 0 => rooms,
-            Some(_) if part == 0 => rooms,
+            _ if part == 0 => rooms,
             Some((number, parts, mut gathered)) if (number, parts) == (state, part) => {
                 for (topic, keys) in rooms {
                     let room = gathered.entry(topic).or_default();
-                    keys.into_iter().for_each(|(key, metas)| room.entry(key).or_default().extend(metas));
+                    for (key, metas) in keys {
+                        room.entry(key).or_default().extend(metas);
+                    }
                 }
                 gathered
             }

@@ -204,7 +204,7 @@ mod tests {
     fn dashboard() -> Arc<Dashboard> {
         let (http, _) = handoff::pair().expect("sockets");
         let address = ([127, 0, 0, 1], 0).into();
-        Dashboard::new(Arc::new(Shared::new(crate::Config::default(), address, Bus::new(Vec::new()), 2, http)))
+        Dashboard::new(Arc::new(Shared::new(crate::Config::default(), address, Bus::new(Vec::new()), None, 2, http)))
     }
 
     fn has_rates(frame: &str) -> bool {
