@@ -21,6 +21,9 @@ const SILENCE_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a broadcast waits before it tries again to be one of those under way.
 const PERMIT_INTERVAL: Duration = Duration::from_millis(1);
 
+/// How long members of the tokio engine are waited for whose queues are half full. Who does not read at all gains no more.
+const KEEP_UP_MAX: Duration = Duration::from_millis(20);
+
 pub(super) struct Inward {
     pub(super) node: NodeId,
     pub(super) shared: Arc<Shared>,
@@ -134,7 +137,14 @@ impl Inward {
         let broadcast = Broadcast::new(permit, topic, event, body).map(Arc::new);
         match (&broadcast, &self.local) {
             (Some(broadcast), Local::Bus) => bus.post(None, broadcast),
-            (Some(broadcast), Local::Tasks(rooms)) => rooms.broadcast(broadcast, None),
+            (Some(broadcast), Local::Tasks(rooms)) => {
+                // Whoever publishes on this node lets the members' tasks run in between; so must this.
+                let until = Instant::now() + KEEP_UP_MAX;
+                while !rooms.keep_up(topic) && Instant::now() < until {
+                    sleep(PERMIT_INTERVAL).await;
+                }
+                rooms.broadcast(broadcast, None);
+            }
             (None, _) => {}
         }
         broadcast.is_some()

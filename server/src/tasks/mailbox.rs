@@ -56,6 +56,12 @@ impl Mailbox {
         }
     }
 
+    /// Whether half of the queue or more is taken.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.queue.capacity() <= self.queue.max_capacity() / 2
+            || self.bytes.load(Ordering::Relaxed) > self.bytes_max / 2
+    }
+
     /// As [`Mailbox::send`], of what a member sends to itself.
     pub(super) fn inform(&self, member: MemberId, message: Box<dyn Any + Send>) {
         if self.queue.try_send(Item::Info { member, message }).is_err() {

@@ -73,11 +73,13 @@ impl Engine {
         &self.shared.stats[connection as usize % self.shared.stats.len()]
     }
 
-    /// A connection is no more.
+    /// A connection is no more, or no longer of this engine. Once is enough.
     fn forget(&self, connection: u32) {
-        self.stats(connection).live().connections.fetch_sub(1, Ordering::Relaxed);
         let mut connections = self.connections();
-        connections.remove(&connection);
+        if connections.remove(&connection).is_none() {
+            return;
+        }
+        self.stats(connection).live().connections.fetch_sub(1, Ordering::Relaxed);
         if connections.is_empty() {
             self.emptied.notify_one();
         }

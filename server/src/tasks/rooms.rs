@@ -82,6 +82,11 @@ impl Rooms {
         }
     }
 
+    /// Whether every member takes what it is sent about as fast as that comes.
+    pub(crate) fn keep_up(&self, topic: &str) -> bool {
+        self.find(topic).is_none_or(|room| room.members().values().all(|seat| !seat.mailbox.is_half_full()))
+    }
+
     fn find(&self, topic: &str) -> Option<Arc<Room>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(topic).cloned()
     }

@@ -69,6 +69,8 @@ pub(super) async fn upgrade(
         }
         Ok(Ok(Some(Request::Http))) => {
             let socket: OwnedFd = socket.into_socket().into_std().ok()?.into();
+            // Before it is answered: an answer with counters would count itself.
+            engine.forget(connection);
             if handoff::send(engine.shared.http.as_fd(), socket.as_fd(), &head).is_err() {
                 // The HTTP thread has fallen behind or is gone. The socket has just been opened, so this fits into its buffer.
                 stats.count_error(kind::HTTP_REFUSED, 503);

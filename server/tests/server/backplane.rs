@@ -14,15 +14,15 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::common::{Client, JOIN, JOINED, TestServer, V2, config, get, wait_for};
 
 /// A NATS server on a port that it chose itself, and keeps over [`Nats::restart`].
-struct Nats {
+pub(crate) struct Nats {
     dir: tempfile::TempDir,
     child: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Nats {
     /// None, said aloud, where it is not installed.
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let dir = tempfile::tempdir().expect("a directory");
         let Ok(child) = Self::spawn(dir.path(), "-1") else {
             println!("skipped: nats-server is not installed (make backplane installs it where it can)");
@@ -64,12 +64,12 @@ fn node(url: &str) -> TestServer {
     TestServer::start(Config { pubsub: Some(url.parse().expect("a URL")), ..config() })
 }
 
-fn pubsub(server: &TestServer) -> PubsubStats {
+pub(crate) fn pubsub(server: &TestServer) -> PubsubStats {
     server.running().stats().pubsub.expect("a node")
 }
 
 /// Waits until each node hears all others.
-fn all_hear(nodes: &[TestServer]) {
+pub(crate) fn all_hear(nodes: &[TestServer]) {
     for node in nodes {
         wait_for("every node hears the others", || {
             let stats = pubsub(node);
@@ -84,11 +84,11 @@ fn nodes(nats: &Nats, count: usize) -> Vec<TestServer> {
     nodes
 }
 
-fn new_msg(number: u32) -> String {
+pub(crate) fn new_msg(number: u32) -> String {
     format!(r#"["1","r{number}","rooms:lobby","new:msg",{{"body":"{number}","user":null}}]"#)
 }
 
-fn said(number: u32) -> String {
+pub(crate) fn said(number: u32) -> String {
     format!(r#"[null,null,"rooms:lobby","new:msg",{{"body":"{number}","user":null}}]"#)
 }
 
@@ -207,34 +207,6 @@ fn a_server_starts_without_nats_and_joins_the_others_when_it_is_there() {
     all_hear(&nodes);
     // A node that was never heard before owes nothing.
     assert_eq!(pubsub(&nodes[1]).missed, 0);
-}
-
-/// Descriptors of the runtime are clients in a shard's own table: nobody but their members may be written to.
-#[test]
-fn shards_with_private_tables_publish_without_touching_other_clients() {
-    const CLIENTS: usize = 40;
-    let Some(nats) = Nats::start() else { return };
-    let private = || Config {
-        pubsub: Some(nats.url.parse().expect("a URL")),
-        file_tables: Some(c2m_schema::control::FileTables::Private),
-        ..config()
-    };
-    let nodes = [TestServer::start(private()), TestServer::start(private())];
-    all_hear(&nodes);
-    let mut here: Vec<_> = (0..CLIENTS).map(|_| Client::joined(nodes[0].address())).collect();
-    let mut there = Client::joined(nodes[1].address());
-    for sender in 0..CLIENTS {
-        here[sender].send(new_msg(sender as u32));
-        for (i, member) in here.iter_mut().enumerate() {
-            member.expect(&[&said(sender as u32)]);
-            if i == sender {
-                assert!(member.text().contains("phx_reply"));
-            }
-            member.expect_nothing();
-        }
-        there.expect(&[&said(sender as u32)]);
-    }
-    assert_eq!((pubsub(&nodes[0]).published, pubsub(&nodes[0]).unsent), (CLIENTS as u64, 0));
 }
 
 /// The client library is built without TLS and must not be asked for it: a server with panic = abort would end.

@@ -16,6 +16,7 @@ mod hostile;
 mod http;
 mod longpoll;
 mod points;
+mod private_tables;
 mod process;
 mod rooms;
 mod siege;
