@@ -24,13 +24,13 @@ const SHOWN: [(&str, &str); 8] = [
 ];
 
 /// The servers of a run, in the order of its definition; none where they are not several.
-fn servers(run: &RunDir) -> Vec<String> {
+pub(crate) fn servers(run: &RunDir) -> Vec<String> {
     let carriers = definition(run).map(|e| e.server.engine.0).unwrap_or_default();
     if carriers.len() > 1 { carriers.iter().map(ToString::to_string).collect() } else { Vec::new() }
 }
 
 /// The rows of one of the servers, without its name in their variants.
-fn rows_of(run: &RunDir, server: &str) -> Vec<PointRow> {
+pub(crate) fn rows_of(run: &RunDir, server: &str) -> Vec<PointRow> {
     let rest = |p: &PointRow| match p.variant.split_once(", ") {
         Some((first, rest)) if first == server => Some(rest.to_owned()),
         _ => (p.variant == server).then(String::new),

@@ -1,6 +1,8 @@
-//! Chart 3, memory against clients: server RSS, kernel and all-in, with published figures as reference points.
+//! Chart 3, memory against clients: server RSS, kernel and all-in, with published figures as reference points. Of a run of
+//! several servers the RSS of each.
 
 use super::series;
+use crate::compare::within;
 use crate::draw::canvas::{Anchor, Canvas, Rect, Type};
 use crate::draw::figure::{BODY, Blank, Figure};
 use crate::draw::labels::{Placer, spread};
@@ -28,9 +30,12 @@ pub(super) const KINDS: [Kind; 3] = [
     ("server RSS", palette::BLUE, |p| p.server_rss_bytes.map(|b| b as f64)),
 ];
 
+/// Colours of servers, where there are several.
+const SERVERS: [Color; 4] = [palette::BLUE, palette::VERMILION, palette::GREEN, palette::PURPLE];
+
 /// One kind of memory over the points of the run.
 pub(super) struct Line {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     color: Color,
     /// Clients and bytes of every repetition.
     pub(super) dots: Vec<(f64, f64)>,
@@ -46,7 +51,7 @@ fn held(point: &PointRow) -> Option<f64> {
 
 /// Draws the chart.
 pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
-    let lines: Vec<Line> = KINDS.iter().map(|kind| line(&run.points, kind)).collect();
+    let lines = lines(run);
     let own = || lines.iter().flat_map(|l| l.dots.iter().copied());
     let Some((clients_min, clients_max)) = range(own().map(|d| d.0)) else {
         return Err(Blank::Empty("no point of points.csv has both clients and memory above zero".to_owned()));
@@ -98,6 +103,19 @@ pub(super) fn draw(run: &RunDir) -> Result<Figure, Blank> {
     Ok(Figure { title: TITLE.to_owned(), subtitle: subtitle(&lines), legend, units: UNITS, notes, canvas })
 }
 
+fn lines(run: &RunDir) -> Vec<Line> {
+    let servers = within::servers(run);
+    if servers.is_empty() {
+        return KINDS.iter().map(|kind| line(&run.points, kind)).collect();
+    }
+    let [.., (kind, _, bytes)] = KINDS;
+    let of_server = |(server, color): (&String, &Color)| {
+        let line = line(&within::rows_of(run, server), &(kind, *color, bytes));
+        Line { name: format!("{server} {kind}"), ..line }
+    };
+    servers.iter().zip(SERVERS.iter().cycle()).map(of_server).collect()
+}
+
 /// The memory of one kind over `points`.
 pub(super) fn line(points: &[PointRow], (name, color, bytes): &Kind) -> Line {
     let values: Vec<(f64, f64)> =
@@ -111,7 +129,7 @@ pub(super) fn line(points: &[PointRow], (name, color, bytes): &Kind) -> Line {
             Some((middle(|d| d.0)?, middle(|d| d.1)?))
         })
         .collect();
-    Line { name, color: *color, unplaced: values.len() - dots.len(), dots, medians }
+    Line { name: (*name).to_owned(), color: *color, unplaced: values.len() - dots.len(), dots, medians }
 }
 
 /// Where every client costs the same: the ruler of the picture. Gives each line's name and ends.
@@ -288,7 +306,8 @@ fn notes(run: &RunDir, lines: &[Line]) -> Vec<String> {
         format!("{}: {values} of zero or less left out of the logarithmic axis", l.name)
     };
     let mut notes: Vec<String> = lines.iter().filter(|l| l.unplaced > 0).map(unplaced).collect();
-    if run.record.as_ref().is_none_or(|r| r.isolation.mode == "netns") {
+    let has_kernel = lines.iter().any(|l| l.name == KINDS[1].0);
+    if has_kernel && run.record.as_ref().is_none_or(|r| r.isolation.mode == "netns") {
         notes.push("kernel and all-in hold both ends, server and clients".to_owned());
     }
     notes.push(published_kinds());
