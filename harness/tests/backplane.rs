@@ -1,10 +1,11 @@
 //! Several server nodes over a real NATS server, 30,000 clients over them. Takes nats-server; `make backplane` runs it.
 
 mod live;
+#[path = "../../server/tests/server/nats.rs"]
+mod nats;
 mod programs;
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
@@ -17,7 +18,8 @@ use c2m_schema::control::{
 };
 use c2m_schema::rows::{PointRow, SampleRow, Status, Subject};
 use c2m_schema::table;
-use live::{Bench, DEADLINE, Running, eventually};
+use live::{Bench, DEADLINE, Running, eventually, eventually as wait_for};
+use nats::Nats;
 use programs::binary;
 use serde::de::DeserializeOwned;
 
@@ -74,52 +76,6 @@ impl Drop for Process {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-struct Nats {
-    dir: tempfile::TempDir,
-    child: Child,
-    url: String,
-}
-
-impl Nats {
-    /// None, said aloud, where it is not installed.
-    fn start() -> Option<Self> {
-        let dir = tempfile::tempdir().expect("a directory");
-        let Ok(child) = Self::spawn(dir.path(), "-1") else {
-            println!("skipped: nats-server is not installed (make backplane installs it where it can)");
-            return None;
-        };
-        let file = dir.path().join(format!("nats-server_{}.ports", child.id()));
-        let url = eventually("NATS says its port", || {
-            let ports: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).ok()?).ok()?;
-            Some(ports["nats"][0].as_str()?.to_owned())
-        });
-        Some(Self { dir, child, url })
-    }
-
-    fn spawn(dir: &Path, port: &str) -> std::io::Result<Child> {
-        let mut command = Command::new("nats-server");
-        command.args(["-a", "127.0.0.1", "-p", port, "--ports_file_dir"]).arg(dir);
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
-    }
-
-    fn kill(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        self.child.wait().expect("a child");
-    }
-
-    fn restart(&mut self) {
-        let port = self.url.rsplit(':').next().expect("a port").to_owned();
-        self.child = Self::spawn(self.dir.path(), &port).expect("it was there before");
-    }
-}
-
-impl Drop for Nats {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 

@@ -3,8 +3,9 @@
 use c2m_schema::control::FileTables;
 use c2m_server::Config;
 
-use crate::backplane::{Nats, all_hear, new_msg, pubsub, said};
+use crate::backplane::{all_hear, new_msg, pubsub, said};
 use crate::common::{Client, TestServer, config};
+use crate::nats::Nats;
 
 /// Descriptors of the runtime are clients in a shard's own table: nobody but their members may be written to.
 #[test]

@@ -1,6 +1,7 @@
 //! The tokio engine against the tests that the shards pass, and what is its own.
 
 use c2m_server::Engine;
+use common::wait_for;
 
 const ENGINE: Engine = Engine::Tokio;
 
@@ -20,6 +21,8 @@ mod frames;
 mod http;
 #[path = "../server/longpoll.rs"]
 mod longpoll;
+#[path = "../server/nats.rs"]
+mod nats;
 mod own;
 #[path = "../server/points.rs"]
 mod points;
