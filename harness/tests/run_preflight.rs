@@ -152,3 +152,24 @@ fn the_largest_count_that_fits_is_found() {
     assert_eq!(largest_that_fits(&e, &have), 19_936);
     assert_eq!(largest_that_fits(&e, &Have { memory_available_bytes: 8_600 * 500, ..have }), 500);
 }
+
+/// Each engine is held against its own limit: what fits the shards need not fit the one table of another.
+#[test]
+fn a_server_with_one_table_is_refused_where_shards_fit_and_the_largest_count_is_that_of_the_weakest() {
+    let have = Have { nofile_soft: 20_000, nofile_hard: 20_000, ..roomy() };
+    let other = "[server]\nengine = [\"shards\", \"tokio\", \"mine\"]\n[server.others.mine]\ncommand = \"mine\"\n\
+                 ready = \"up\"\nurl = \"ws://127.0.0.1:9/s\"\n";
+    let e = plan("[30_000]", other);
+    let [shards, tokio, mine] = preflight(&e, &have).try_into().expect("three points");
+    assert_eq!(shards.refusal(), None);
+    for (point, who, has_engine) in [(&tokio, "the tokio engine", true), (&mine, "other than c2m-server", false)] {
+        let check = find(point, "server descriptors");
+        assert_eq!(check.verdict, Verdict::Refuse);
+        assert!(check.note.contains(who) && check.note.contains("in which 19 936 fit"), "{}", check.note);
+        let remedies = check.remedy.join("\n");
+        assert!(remedies.contains("--nofile=30064:30064") && !remedies.contains("private"), "{remedies}");
+        assert_eq!(remedies.contains("server.engine = \"shards\""), has_engine, "{remedies}");
+    }
+    assert_eq!(largest_that_fits(&e, &have), 19_936);
+    assert!(largest_that_fits(&plan("[30_000]", ""), &have) > 1_000_000);
+}

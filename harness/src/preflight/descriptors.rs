@@ -18,19 +18,37 @@ struct Holder {
     need: Need,
     threads: Option<u32>,
     tables: Option<FileTables>,
-    /// The server's engine has no other than a shared table.
-    only_shared: Option<Engine>,
+    /// Why it has no other than a shared table, where that is so.
+    only_shared: Option<OnlyShared>,
+}
+
+/// Who has one descriptor table whatever is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnlyShared {
+    Tokio,
+    /// Another server than c2m-server, as far as can be known.
+    Foreign,
+}
+
+impl OnlyShared {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tokio => "the tokio engine",
+            Self::Foreign => "a server other than c2m-server",
+        }
+    }
 }
 
 impl Holder {
     /// None where no server runs.
     fn server(e: &Experiment, part: Part) -> Option<Self> {
         let need = Need { clients: part.served, hashed: true, reserve: RESERVE };
-        let only_shared =
-            Some(e.server.own_engine()).filter(|&engine| engine == Engine::Tokio && !e.server.is_foreign());
-        // Another server has the one table that every process has.
-        let is_shared = e.server.is_foreign() || only_shared.is_some();
-        let tables = if is_shared { Some(FileTables::Shared) } else { e.server.file_tables };
+        let only_shared = match e.server.own_engine() {
+            _ if e.server.is_foreign() => Some(OnlyShared::Foreign),
+            Engine::Tokio => Some(OnlyShared::Tokio),
+            Engine::Shards => None,
+        };
+        let tables = if only_shared.is_some() { Some(FileTables::Shared) } else { e.server.file_tables };
         let threads = e.server.shards;
         (part.served > 0).then_some(Self { what: "server descriptors", need, threads, tables, only_shared })
     }
@@ -115,17 +133,22 @@ fn one(holder: &Holder, have: &Have) -> Check {
                 have: limits,
                 verdict: Verdict::Refuse,
                 note: match (holder.only_shared, &error) {
-                    (Some(engine), TableError::TooMany { fits, .. }) => format!(
-                        "the {} engine has one descriptor table for all clients, in which {} fit",
-                        engine.name(),
-                        count(*fits)
-                    ),
+                    (Some(who), TableError::TooMany { fits, .. }) => {
+                        format!(
+                            "{} has one descriptor table for all clients, in which {} fit",
+                            who.name(),
+                            count(*fits)
+                        )
+                    }
                     _ => ceiling(need, have).unwrap_or_else(|| error.to_string()),
                 },
                 remedy: match holder.only_shared {
-                    Some(_) => {
+                    Some(who) => {
                         let mut remedies = remedies(need, None, have);
-                        remedies.push("or server.engine = \"shards\", where the limit counts for each thread".into());
+                        if who == OnlyShared::Tokio {
+                            let shards = "or server.engine = \"shards\", where the limit counts for each thread";
+                            remedies.push(shards.into());
+                        }
                         remedies
                     }
                     None => remedies(need, holder.tables, have),
