@@ -98,12 +98,12 @@ pub(crate) fn text(run: &RunDir) -> String {
     let mut out = String::new();
     for group in table(run) {
         let _ = writeln!(out, "{}: medians", group.name);
-        let (mut rows, names): (Vec<Vec<String>>, Vec<&String>) =
-            (Vec::new(), group.servers.iter().map(|(server, _)| server).collect());
-        rows.push(std::iter::once(String::new()).chain(names.into_iter().cloned()).collect());
-        rows.extend(heads().enumerate().map(|(i, head)| {
-            std::iter::once(head.to_owned()).chain(group.servers.iter().map(|(_, cells)| cells[i].clone())).collect()
-        }));
+        let head = std::iter::once(String::new()).chain(group.servers.iter().map(|(server, _)| server.clone()));
+        let mut rows: Vec<Vec<String>> = vec![head.collect()];
+        for (i, name) in heads().enumerate() {
+            let cells = group.servers.iter().map(|(_, cells)| cells[i].clone());
+            rows.push(std::iter::once(name.to_owned()).chain(cells).collect());
+        }
         out += &aligned(&rows);
     }
     out
