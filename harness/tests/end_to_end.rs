@@ -449,11 +449,15 @@ fn bare_sockets_are_measured_beside_every_repetition_and_the_report_says_the_mul
     for row in &floor {
         assert_eq!((row.clients, row.wire_bytes, row.broadcasts, row.reason.as_str()), (150, 102, 2, ""));
         assert!(row.connects_per_s.is_some_and(|rate| rate > 0.0));
+        assert!(row.arrivals_per_s.is_some_and(|rate| rate > 0.0) && row.arrive_ns.is_some_and(|ns| ns > 0));
         assert!(row.to_all_min_ns <= row.to_all_p50_ns && row.to_all_p50_ns <= row.to_all_max_ns);
         assert!(row.to_all_min_ns.is_some_and(|ns| ns > 0));
     }
     let html = std::fs::read_to_string(run.join("report.html")).expect("report");
     assert!(html.contains("Against bare sockets") && html.contains("median"));
+    for figure in ["arrivals per s", "arrivals per s, against connects alone"] {
+        assert!(html.contains(&format!(">{figure}</th>")), "{figure}");
+    }
 }
 
 /// What does not fit is refused with the remedy, as by `c2m run`, and nothing is measured.

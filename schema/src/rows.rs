@@ -504,4 +504,9 @@ pub struct FloorRow {
     pub cpu_p50_ns: Option<u64>,
     /// Why there are no figures.
     pub reason: String,
+    /// First connect begun to the end of the last exchange, of as many further connections, on each of which as many
+    /// bytes went to and fro as in an upgrade and a join.
+    pub arrive_ns: Option<u64>,
+    /// Such connections per second over that time.
+    pub arrivals_per_s: Option<f64>,
 }

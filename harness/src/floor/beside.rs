@@ -12,7 +12,7 @@ use c2m_protocol::phoenix::{self, Serializer};
 use c2m_protocol::stamp::{self, Stamp};
 use c2m_schema::rows::FloorRow;
 
-use super::Question;
+use super::{Exchange, Question};
 use crate::experiment::Experiment;
 use crate::plan::Point;
 
@@ -35,12 +35,20 @@ pub fn wire_bytes(e: &Experiment, payload_bytes: u64) -> u64 {
     framed.len() as u64
 }
 
-/// Measures in a child. None: the end was asked for meanwhile. Errors: it could not be measured, and why.
-pub fn measure(question: Question, stop: &AtomicBool) -> anyhow::Result<Option<FloorRow>> {
+/// Measures, each part in a child of its own. None: the end was asked for meanwhile. Errors: it could not be measured, and
+/// why.
+pub fn measure(question: Question, exchange: Exchange, stop: &AtomicBool) -> anyhow::Result<Option<FloorRow>> {
+    let Some(broadcasts) = child(question, None, stop)? else { return Ok(None) };
+    let arrivals = child(question, Some(exchange), stop)?;
+    Ok(arrivals.map(|FloorRow { arrive_ns, arrivals_per_s, .. }| FloorRow { arrive_ns, arrivals_per_s, ..broadcasts }))
+}
+
+fn child(question: Question, exchange: Option<Exchange>, stop: &AtomicBool) -> anyhow::Result<Option<FloorRow>> {
     // The path of this program may hold another one by now; the link leads to the one that runs.
     let mut child = Command::new("/proc/self/exe")
         .args(["floor", "--child", "--clients", &question.clients.to_string()])
         .args(["--bytes", &question.wire_bytes.to_string(), "--broadcasts", &question.broadcasts.to_string()])
+        .args(exchange.map(|exchange| format!("--exchange={exchange}")))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -13,13 +13,20 @@ use std::sync::mpsc::{Receiver, Sender};
 use c2m_host::clock::monotonic_ns;
 use c2m_host::limits;
 use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
 
+use super::exchange::{Exchange, say};
+
 /// Events taken at once.
 const EVENTS: usize = 1024;
 const READ_BYTES: usize = 64 * 1024;
+/// Arrivals begun between two looks at what has come, as many as a worker of a load agent begins in one turn.
+const BATCH: usize = 8;
+/// Do not wait.
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 /// As the server's default.
 const BACKLOG: i32 = 65_535;
 /// Marks the listening socket and the wake-up among a server thread's events; clients are numbered from 0.
@@ -33,7 +40,7 @@ const BUSY_MAX: u64 = 100_000;
 pub(super) enum Report {
     /// A server thread listens.
     Listening,
-    /// A client thread has connected its share.
+    /// A client thread has connected its share, and had its exchanges where there are some.
     Connected { at_ns: u64 },
     /// A server thread waits for broadcasts and holds so many connections.
     Holding { connections: u64 },
@@ -75,7 +82,9 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<OwnedFd> {
 pub(super) struct ServerEnd {
     /// Where it listens.
     pub(super) address: SocketAddr,
-    /// Accepted by all threads.
+    /// What is said on each connection, if anything.
+    pub(super) exchange: Option<Exchange>,
+    /// Accepted by all threads, and their exchange over.
     pub(super) accepted: std::sync::Arc<AtomicU64>,
     /// Written once every client is connected.
     pub(super) wake: std::sync::Arc<OwnedFd>,
@@ -91,6 +100,9 @@ impl ServerEnd {
         let opened = (|| {
             limits::private_file_table()?;
             let (epoll, listener) = (epoll::create(epoll::CreateFlags::CLOEXEC)?, bind(self.address)?);
+            if self.exchange.is_some() {
+                sockopt::set_tcp_quickack(&listener, false)?;
+            }
             rustix::net::listen(&listener, BACKLOG)?;
             watch(&epoll, listener.as_fd(), LISTENER)?;
             watch(&epoll, self.wake.as_fd(), WAKE)?;
@@ -119,27 +131,38 @@ impl ServerEnd {
     }
 
     fn accept(&self, epoll: &OwnedFd, listener: &OwnedFd) -> rustix::io::Result<Vec<OwnedFd>> {
-        let mut connections = Vec::new();
-        let mut events = Vec::with_capacity(EVENTS);
+        let part = self.exchange.map(Exchange::server);
+        let (mut connections, mut heard) = (Vec::new(), Vec::new());
+        let (mut events, mut buffer) = (Vec::with_capacity(EVENTS), vec![0u8; READ_BYTES]);
         loop {
-            events.clear();
-            wait(epoll, &mut events)?;
+            wait(epoll, &mut events, None)?;
             for event in &events {
                 match event.data.u64() {
                     WAKE => return Ok(connections),
                     LISTENER => loop {
                         match rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
                             Ok(connection) => {
+                                let mut so_far = 0;
+                                match &part {
+                                    // The request is there already, and then no event is needed for it.
+                                    Some(part) => _ = part.go_on(&connection, &mut so_far, &mut buffer)?,
+                                    None => _ = self.accepted.fetch_add(1, Ordering::Relaxed),
+                                }
                                 watch(epoll, connection.as_fd(), connections.len() as u64)?;
                                 connections.push(connection);
-                                self.accepted.fetch_add(1, Ordering::Relaxed);
+                                heard.push(so_far);
                             }
                             Err(Errno::AGAIN) => break,
                             Err(Errno::INTR | Errno::CONNABORTED) => {}
                             Err(error) => return Err(error),
                         }
                     },
-                    _ => {}
+                    number => {
+                        let (at, Some(part)) = (number as usize, &part) else { continue };
+                        if part.go_on(&connections[at], &mut heard[at], &mut buffer)? {
+                            self.accepted.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
                 }
             }
         }
@@ -162,6 +185,8 @@ pub(super) struct ClientEnd {
     pub(super) stride: u64,
     /// How many connections it makes.
     pub(super) clients: u64,
+    /// What is said on each connection, if anything.
+    pub(super) exchange: Option<Exchange>,
     /// Bytes of a broadcast.
     pub(super) message_bytes: usize,
     /// Sent to begin.
@@ -185,17 +210,27 @@ impl ClientEnd {
         limits::private_file_table()?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut sockets = Vec::with_capacity(self.clients as usize);
+        let mut talks = self.exchange.map(|exchange| Talks::new(exchange, self.clients));
         let (mut source, mut busy) = (self.first, 0);
         while (sockets.len() as u64) < self.clients {
-            match connect(self.sources.get(source), self.server) {
+            match connect(self.sources.get(source), self.server, talks.is_some()) {
                 Ok(socket) => {
+                    if let Some(talks) = &mut talks {
+                        talks.begin(&socket)?;
+                    }
                     watch(&epoll, socket.as_fd(), sockets.len() as u64)?;
                     sockets.push(socket);
+                    if let Some(talks) = talks.as_mut().filter(|_| sockets.len() % BATCH == 0) {
+                        talks.go_on(&epoll, &sockets, Some(&AT_ONCE))?;
+                    }
                 }
                 Err(Errno::ADDRINUSE | Errno::ADDRNOTAVAIL) if busy < BUSY_MAX => busy += 1,
                 Err(error) => return Err(io::Error::from(error)),
             }
             source += self.stride;
+        }
+        while let Some(talks) = talks.as_mut().filter(|talks| talks.over < self.clients) {
+            talks.go_on(&epoll, &sockets, None)?;
         }
         let _ = self.reports.send(Report::Connected { at_ns: monotonic_ns() });
         self.receive(&epoll, &sockets)
@@ -206,8 +241,7 @@ impl ClientEnd {
         let whole = self.clients as usize * self.message_bytes;
         let mut received = 0;
         loop {
-            events.clear();
-            wait(epoll, &mut events)?;
+            wait(epoll, &mut events, None)?;
             for event in &events {
                 let socket = &sockets[event.data.u64() as usize];
                 match rustix::net::recv(socket, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
@@ -227,11 +261,50 @@ impl ClientEnd {
     }
 }
 
-/// Connects from `source`. On loopback the handshake is over when the call returns, so nothing sleeps.
-fn connect(source: SocketAddrV4, server: SocketAddr) -> rustix::io::Result<OwnedFd> {
+/// The exchanges of a client thread.
+struct Talks {
+    exchange: Exchange,
+    /// Bytes that came on each connection.
+    heard: Vec<usize>,
+    /// How many are over.
+    over: u64,
+    events: Vec<epoll::Event>,
+    buffer: Vec<u8>,
+}
+
+impl Talks {
+    fn new(exchange: Exchange, clients: u64) -> Self {
+        let (heard, events) = (Vec::with_capacity(clients as usize), Vec::with_capacity(EVENTS));
+        Self { exchange, heard, over: 0, events, buffer: vec![0; READ_BYTES] }
+    }
+
+    /// The next connection makes its request.
+    fn begin(&mut self, socket: &OwnedFd) -> rustix::io::Result<()> {
+        self.heard.push(0);
+        say(socket, &self.buffer[..self.exchange.request])
+    }
+
+    /// Says what is to be said to what has come.
+    fn go_on(&mut self, epoll: &OwnedFd, sockets: &[OwnedFd], timeout: Option<&Timespec>) -> rustix::io::Result<()> {
+        wait(epoll, &mut self.events, timeout)?;
+        for event in &self.events {
+            let at = event.data.u64() as usize;
+            let is_over = self.exchange.client().go_on(&sockets[at], &mut self.heard[at], &mut self.buffer)?;
+            self.over += u64::from(is_over);
+        }
+        Ok(())
+    }
+}
+
+/// Connects from `source`. On loopback the handshake is over when the call returns, so nothing sleeps. With a request to
+/// follow at once, the acknowledgement of the server's part goes out with it.
+fn connect(source: SocketAddrV4, server: SocketAddr, request_follows: bool) -> rustix::io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, Some(ipproto::TCP))?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
+    if request_follows {
+        sockopt::set_tcp_quickack(&socket, false)?;
+    }
     rustix::net::bind(&socket, &source)?;
     loop {
         match rustix::net::connect(&socket, &server) {
@@ -247,8 +320,9 @@ fn watch(epoll: &OwnedFd, socket: BorrowedFd<'_>, number: u64) -> rustix::io::Re
     epoll::add(epoll, socket, EventData::new_u64(number), flags)
 }
 
-fn wait(epoll: &OwnedFd, events: &mut Vec<epoll::Event>) -> rustix::io::Result<()> {
-    match epoll::wait(epoll, spare_capacity(events), None) {
+fn wait(epoll: &OwnedFd, events: &mut Vec<epoll::Event>, timeout: Option<&Timespec>) -> rustix::io::Result<()> {
+    events.clear();
+    match epoll::wait(epoll, spare_capacity(events), timeout) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(error) => Err(error),
     }

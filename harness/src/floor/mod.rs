@@ -5,11 +5,13 @@
 
 pub mod beside;
 mod ends;
+mod exchange;
 mod probe;
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context as _;
 use c2m_schema::rows::FloorRow;
@@ -18,7 +20,8 @@ use crate::experiment::load::parse;
 use crate::ground;
 use crate::text::count;
 
-pub use probe::{Question, measure};
+pub use exchange::Exchange;
+pub use probe::Question;
 
 /// Wire bytes of a broadcast with 64 bytes of payload to `rooms:lobby`, version 2 of the serializer.
 const DEFAULT_WIRE_BYTES: u64 = 102;
@@ -44,43 +47,66 @@ pub struct Args {
     /// Stay in the network of whoever started this, print JSON, and end when standard input does
     #[arg(long, hide = true)]
     pub child: bool,
+    /// Of a child: measure arrivals, each with messages of these sizes
+    #[arg(long, hide = true, requires = "child")]
+    pub exchange: Option<Exchange>,
+}
+
+impl Args {
+    fn question(&self) -> Question {
+        Question { clients: self.clients, wire_bytes: self.bytes, broadcasts: self.broadcasts }
+    }
 }
 
 /// Measures and prints. Errors: the machine has too little of something, which the message names.
 pub fn cli(args: &Args) -> anyhow::Result<ExitCode> {
-    if args.child {
-        // The parent's end is this process's, even in mid-measurement.
-        std::thread::spawn(|| {
-            let _ = std::io::stdin().read_to_end(&mut Vec::new());
-            std::process::exit(1);
-        });
-    } else {
-        let isolate = if args.on_host { "host" } else { "netns" };
-        let definition = format!(
-            "name = \"floor\"\nquestion = \"-\"\nisolate = \"{isolate}\"\n[clients]\ncounts = [{}]\nobservers = 0\n",
-            args.clients
-        );
-        let ground = ground::prepare(parse("floor", "floor", &definition, &[])?, None)?;
-        ground.notes.iter().for_each(|note| eprintln!("{note}"));
-        let checks = crate::preflight::preflight(&ground.experiment, &ground.have);
-        if checks.iter().any(|c| c.verdict() == crate::preflight::Verdict::Refuse) {
-            anyhow::bail!("{}", crate::preflight::table(&checks, false).trim_end());
-        }
-    }
-    let row = measure(Question { clients: args.clients, wire_bytes: args.bytes, broadcasts: args.broadcasts })?;
+    let row = if args.child { child(args)? } else { alone(args)? };
     let text = if args.json || args.child { serde_json::to_string(&row)? + "\n" } else { table(&row) };
     std::io::stdout().write_all(text.as_bytes()).context("print the floor")?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// One of the measurements, for the process that started this one.
+fn child(args: &Args) -> anyhow::Result<FloorRow> {
+    // The parent's end is this process's, even in mid-measurement.
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(1);
+    });
+    match args.exchange {
+        Some(exchange) => probe::arrivals(args.question(), exchange),
+        None => probe::broadcasts(args.question()),
+    }
+}
+
+/// The whole, for people.
+fn alone(args: &Args) -> anyhow::Result<FloorRow> {
+    let isolate = if args.on_host { "host" } else { "netns" };
+    let definition = format!(
+        "name = \"floor\"\nquestion = \"-\"\nisolate = \"{isolate}\"\n[clients]\ncounts = [{}]\nobservers = 0\n",
+        args.clients
+    );
+    let ground = ground::prepare(parse("floor", "floor", &definition, &[])?, None)?;
+    ground.notes.iter().for_each(|note| eprintln!("{note}"));
+    let checks = crate::preflight::preflight(&ground.experiment, &ground.have);
+    if checks.iter().any(|c| c.verdict() == crate::preflight::Verdict::Refuse) {
+        anyhow::bail!("{}", crate::preflight::table(&checks, false).trim_end());
+    }
+    let exchange = Exchange::of(&ground.experiment, args.clients);
+    beside::measure(args.question(), exchange, &AtomicBool::new(false))?.context("it was ended")
+}
+
 fn table(row: &FloorRow) -> String {
     let seconds = |ns: Option<u64>| ns.map_or("–".into(), |ns| format!("{:.3} s", ns as f64 / 1e9));
+    let rate = |rate: Option<f64>| rate.map_or("–".into(), |rate| count(rate as u64));
     let deliveries = row.clients.max(1) as f64;
     let lines = [
         ("connections, both ends in one process", count(row.clients)),
         ("threads, both ends", count(row.threads)),
         ("connected in", seconds(row.connect_ns)),
-        ("connects per second", row.connects_per_s.map_or("–".into(), |r| count(r as u64))),
+        ("connects per second", rate(row.connects_per_s)),
+        ("arrivals (upgrade and join, as bytes) in", seconds(row.arrive_ns)),
+        ("arrivals per second", rate(row.arrivals_per_s)),
         (
             "kernel memory of a connection, both ends",
             row.kernel_bytes_per_client.map_or("–".into(), |b| format!("{b:.0} B ({})", row.kernel_source)),

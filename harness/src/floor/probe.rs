@@ -22,6 +22,7 @@ use rustix::fd::OwnedFd;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::ends::{ClientEnd, Report, ServerEnd, Sources};
+use super::exchange::Exchange;
 use crate::run::quiet;
 
 /// Descriptors of a table beside its connections.
@@ -57,12 +58,27 @@ impl Question {
     }
 }
 
-/// Measures. Errors: threads, descriptors or ports do not suffice, or something took unreasonably long.
-pub fn measure(question: Question) -> anyhow::Result<FloorRow> {
+/// Measures arrivals: as many connections, and on each the exchange of an arrival. Errors: as those of [`broadcasts`].
+pub(super) fn arrivals(question: Question, exchange: Exchange) -> anyhow::Result<FloorRow> {
+    let threads = threads(question.clients)?;
+    // What ended before this has its memory freed by then.
+    socket_bytes(&mut Sampler::new(ProcRoot::default(), ""));
+    let arrive_ns = Ends::open(question, threads, Some(exchange))?.connect()?;
+    Ok(FloorRow {
+        threads: threads * 2,
+        arrive_ns: Some(arrive_ns),
+        arrivals_per_s: Some(per_second(question.clients, arrive_ns)),
+        ..question.unanswered(String::new())
+    })
+}
+
+/// Measures connects, memory and broadcasts. Errors: threads, descriptors or ports do not suffice, or something took
+/// unreasonably long.
+pub(super) fn broadcasts(question: Question) -> anyhow::Result<FloorRow> {
     let Question { clients, broadcasts, .. } = question;
     let threads = threads(clients)?;
     let mut sampler = Sampler::new(ProcRoot::default(), "");
-    let mut ends = Ends::open(question, threads)?;
+    let mut ends = Ends::open(question, threads, None)?;
     let (_, base) = socket_bytes(&mut sampler);
     let connect_ns = ends.connect()?;
     let (source, held) = socket_bytes(&mut sampler);
@@ -77,7 +93,7 @@ pub fn measure(question: Question) -> anyhow::Result<FloorRow> {
     Ok(FloorRow {
         threads: threads * 2,
         connect_ns: Some(connect_ns),
-        connects_per_s: Some(clients as f64 / (connect_ns as f64 / 1e9)),
+        connects_per_s: Some(per_second(clients, connect_ns)),
         kernel_bytes_per_client: kernel,
         kernel_source: if kernel.is_some() { source.to_owned() } else { String::new() },
         to_all_min_ns: times.first().map(|t| t.to_all_ns),
@@ -86,6 +102,10 @@ pub fn measure(question: Question) -> anyhow::Result<FloorRow> {
         cpu_p50_ns: median.map(|t| t.cpu_ns),
         ..question.unanswered(String::new())
     })
+}
+
+fn per_second(clients: u64, ns: u64) -> f64 {
+    clients as f64 / (ns as f64 / 1e9)
 }
 
 /// Kernel memory of sockets and where it was read, once the kernel does not free any more.
@@ -140,7 +160,7 @@ struct Ends {
 
 impl Ends {
     /// Starts all threads; the server's listen.
-    fn open(question: Question, threads: u64) -> anyhow::Result<Self> {
+    fn open(question: Question, threads: u64, exchange: Option<Exchange>) -> anyhow::Result<Self> {
         let (reporter, reports) = mpsc::channel();
         let accepted = Arc::new(AtomicU64::new(0));
         let wake = Arc::new(rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
@@ -153,6 +173,7 @@ impl Ends {
             broadcasts.push(told);
             let end = ServerEnd {
                 address,
+                exchange,
                 accepted: Arc::clone(&accepted),
                 wake: Arc::clone(&wake),
                 broadcasts: tells,
@@ -173,6 +194,7 @@ impl Ends {
                 first: thread,
                 stride: threads,
                 clients: question.clients / threads + u64::from(thread < question.clients % threads),
+                exchange,
                 message_bytes: question.wire_bytes as usize,
                 start,
                 reports: reporter.clone(),
@@ -191,7 +213,7 @@ impl Ends {
         })
     }
 
-    /// Connects all clients: nanoseconds until the last is connected and accepted.
+    /// Connects all clients: nanoseconds until the last is connected and accepted, and its exchange over.
     fn connect(&mut self) -> anyhow::Result<u64> {
         let begin_ns = monotonic_ns();
         for start in self.starts.drain(..) {
@@ -206,7 +228,7 @@ impl Ends {
         // What is connected has been accepted by the kernel; the threads follow within a moment.
         let until = Instant::now() + PATIENCE;
         while self.accepted.load(Ordering::Relaxed) < self.clients {
-            anyhow::ensure!(Instant::now() < until, "the server's end did not accept all connections");
+            anyhow::ensure!(Instant::now() < until, "the server's end did not serve all connections");
             thread::sleep(Duration::from_millis(1));
             last_ns = monotonic_ns();
         }

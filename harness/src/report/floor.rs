@@ -21,16 +21,17 @@ struct Measure {
     show: fn(f64) -> String,
 }
 
-const MEASURES: [Measure; 4] = [
+const MEASURES: [Measure; 5] = [
     Measure {
         name: "broadcast to all",
         pair: |p, f| Some((p.last_delivery_p50_ns? as f64, f.to_all_p50_ns? as f64)),
         show: number::duration,
     },
+    Measure { name: "arrivals per s", pair: |p, f| Some((p.arrival_per_s?, f.arrivals_per_s?)), show: rate },
     Measure {
-        name: "arrivals per s",
+        name: "arrivals per s, against connects alone",
         pair: |p, f| Some((p.arrival_per_s?, f.connects_per_s?)),
-        show: |rate| number::count(rate.max(0.0).round() as u64),
+        show: rate,
     },
     Measure {
         name: "memory per client, all in",
@@ -49,6 +50,10 @@ const MEASURES: [Measure; 4] = [
     },
 ];
 
+fn rate(per_second: f64) -> String {
+    number::count(per_second.max(0.0).round() as u64)
+}
+
 /// The section; nothing for a run that took no floor.
 pub(super) fn section(run: &RunDir, floor: &Result<Vec<FloorRow>, ReadError>) -> Markup {
     let rows = match floor {
@@ -63,28 +68,31 @@ pub(super) fn section(run: &RunDir, floor: &Result<Vec<FloorRow>, ReadError>) ->
         rows.iter().filter_map(|floor| Some((run.point(floor.point, floor.repetition)?, floor))).collect();
     let mut points: Vec<u32> = beside.iter().map(|(p, _)| p.point).collect();
     points.dedup();
+    // Runs from before a figure was measured have no column for it.
+    let is_there = |m: &&Measure| beside.iter().any(|(p, floor)| (m.pair)(p, floor).is_some());
+    let measures: Vec<&Measure> = MEASURES.iter().filter(is_there).collect();
     html! {
         p { "Before each repetition as many bare TCP connections were made on the same machine, and messages of as many bytes \
             sent to all of them: no HTTP, no WebSocket, no JSON. The multiple holds on any machine, however noisy." }
         div.scroll tabindex="0" { table {
             thead {
                 tr { th rowspan="2" { "clients" } th rowspan="2" { "repetition" }
-                    @for m in &MEASURES { th colspan="3" { (m.name) } } }
-                tr { @for _ in &MEASURES { th { "run" } th { "bare" } th { "multiple" } } }
+                    @for m in &measures { th colspan="3" { (m.name) } } }
+                tr { @for _ in &measures { th { "run" } th { "bare" } th { "multiple" } } }
             }
             tbody { @for point in points {
                 @let of: Vec<_> = beside.iter().filter(|(p, _)| p.point == point).collect();
                 @for (p, floor) in &of { tr {
                     td { b { (number::count(p.clients_target)) } @if !p.variant.is_empty() { ", " (p.variant) } }
                     td { (p.repetition + 1) }
-                    @for m in &MEASURES { @match (m.pair)(p, floor) {
+                    @for m in &measures { @match (m.pair)(p, floor) {
                         Some((run, bare)) => { td { ((m.show)(run)) } td { ((m.show)(bare)) } td { (multiple(run / bare)) } }
                         None => { td { (or_dash(None)) } td { (or_dash(None)) } td { (or_dash(None)) } }
                     } }
                 } }
                 @if of.len() > 1 { tr {
                     td { b { (number::count(of[0].0.clients_target)) } } td { "median" }
-                    @for m in &MEASURES { td {} td {} td { b { (or_dash(median_multiple(m, &of).map(multiple))) } } }
+                    @for m in &measures { td {} td {} td { b { (or_dash(median_multiple(m, &of).map(multiple))) } } }
                 } }
             } }
         } }
@@ -93,8 +101,9 @@ pub(super) fn section(run: &RunDir, floor: &Result<Vec<FloorRow>, ReadError>) ->
                 ": bare sockets could not be measured: " (floor.reason) }
         }
         p.note { "Times and CPU are of the median broadcast, first send to last delivery of bare sockets, due time to last \
-            delivery of the run. Arrivals of the run are connected, upgraded and joined; bare ones are connected, as fast \
-            as they can be, where the run keeps to the rate that its experiment asks for. CPU is of both ends. Memory of bare sockets is the kernel's alone." }
+            delivery of the run. Arrivals of the run are connected, upgraded and joined; bare ones are connected and \
+            exchange as many bytes in as many messages. Bare sockets are as fast as they can be, where the run keeps to the \
+            rate that its experiment asks for. CPU is of both ends. Memory of bare sockets is the kernel's alone." }
     }
 }
 

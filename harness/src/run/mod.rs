@@ -20,7 +20,7 @@ use time::macros::format_description;
 
 use crate::compare;
 use crate::experiment::{Experiment, Search, SearchKey, check};
-use crate::floor::{self, Question};
+use crate::floor::{self, Exchange, Question};
 use crate::ground::{self, Ground};
 use crate::plan::{Point, planned};
 use crate::preflight::{self, PointChecks, Verdict};
@@ -362,7 +362,8 @@ impl Run {
         }
         if let Some(floor) = experiment.floor {
             let question = floor::beside::question(experiment, point, floor.broadcasts);
-            self.floor(question, point.index, repetition_index, &title, sampling)?;
+            let exchange = Exchange::of(experiment, point.clients);
+            self.floor((question, exchange), point.index, repetition_index, &title, sampling)?;
         }
         let places = self.ends.places(experiment, point);
         let task = Task {
@@ -398,7 +399,7 @@ impl Run {
     /// Measures bare sockets and keeps the figures, or the reason why there are none.
     fn floor(
         &mut self,
-        question: Question,
+        (question, exchange): (Question, Exchange),
         point: u32,
         repetition: u32,
         title: &str,
@@ -408,7 +409,7 @@ impl Run {
         sampling.phase(Phase::Floor);
         self.progress.floor(title, question.clients);
         self.progress.line(&format!("{title}: {} bare sockets, to hold it against", count(question.clients)));
-        let row = match floor::beside::measure(question, &self.controls.stop) {
+        let row = match floor::beside::measure(question, exchange, &self.controls.stop) {
             Ok(Some(row)) => row,
             Ok(None) => return Ok(()),
             Err(error) => {
