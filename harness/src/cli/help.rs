@@ -63,7 +63,7 @@ Exit status: 0 all fits, 1 something does not, 2 not allowed or no such experime
 pub(super) const FLOOR: &str = "\
 Examples:
   c2m floor --clients 100000
-      Connects per second, memory per connection and the time to send to all, with nothing but TCP
+      Connects and arrivals per second, memory per connection and the time to send to all, with nothing but TCP
   c2m floor --clients 1000000 --bytes 1024 --broadcasts 5 --json
       Larger messages, for a script
 
