@@ -18,11 +18,11 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
 
-use super::exchange::{Exchange, say};
+use super::exchange::{Exchange, MESSAGE_BYTES_MAX, say};
 
 /// Events taken at once.
 const EVENTS: usize = 1024;
-const READ_BYTES: usize = 64 * 1024;
+const READ_BYTES: usize = MESSAGE_BYTES_MAX;
 /// Arrivals begun between two looks at what has come, as many as a worker of a load agent begins in one turn.
 const BATCH: usize = 8;
 /// Do not wait.

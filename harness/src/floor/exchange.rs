@@ -13,7 +13,7 @@ use rustix::net::{RecvFlags, SendFlags};
 
 use crate::experiment::Experiment;
 
-/// The longest message; every one of an arrival is far shorter.
+/// The longest message, and what is read at once; every message of an arrival is far shorter.
 pub(super) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of the four messages of an arrival on the wire.
