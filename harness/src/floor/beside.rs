@@ -7,11 +7,11 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use c2m_protocol::frame::{self, Data, OpCode};
 use c2m_protocol::phoenix::{self, Serializer};
 use c2m_protocol::stamp::{self, Stamp};
 use c2m_schema::rows::FloorRow;
 
+use super::exchange::framed_bytes;
 use super::{Exchange, Question};
 use crate::experiment::Experiment;
 use crate::plan::Point;
@@ -27,12 +27,11 @@ pub fn question(e: &Experiment, point: &Point, broadcasts: u32) -> Question {
 /// Bytes of one broadcast on the wire: the frame that the server sends, header included.
 pub fn wire_bytes(e: &Experiment, payload_bytes: u64) -> u64 {
     let serializer = Serializer::from_vsn(Some(&e.clients.serializer)).expect("the definition was checked");
-    let (mut payload, mut text, mut framed) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut payload, mut text) = (Vec::new(), Vec::new());
     Stamp { sequence: 0, due_ns: 0, sent_ns: 0 }.encode(&mut payload, payload_bytes as usize);
     let payload = String::from_utf8(payload).expect("a stamp is ASCII");
     phoenix::encode_broadcast(&mut text, serializer, &e.clients.topic, stamp::EVENT, &payload);
-    frame::encode(&mut framed, OpCode::Data(Data::Text), &text, None);
-    framed.len() as u64
+    framed_bytes(&text, None) as u64
 }
 
 /// Measures, each part in a child of its own. None: the end was asked for meanwhile. Errors: it could not be measured, and

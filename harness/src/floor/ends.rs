@@ -22,7 +22,6 @@ use super::exchange::{Exchange, MESSAGE_BYTES_MAX, say};
 
 /// Events taken at once.
 const EVENTS: usize = 1024;
-const READ_BYTES: usize = MESSAGE_BYTES_MAX;
 /// Arrivals begun between two looks at what has come, as many as a worker of a load agent begins in one turn.
 const BATCH: usize = 8;
 /// Do not wait.
@@ -133,7 +132,7 @@ impl ServerEnd {
     fn accept(&self, epoll: &OwnedFd, listener: &OwnedFd) -> rustix::io::Result<Vec<OwnedFd>> {
         let part = self.exchange.map(Exchange::server);
         let (mut connections, mut heard) = (Vec::new(), Vec::new());
-        let (mut events, mut buffer) = (Vec::with_capacity(EVENTS), vec![0u8; READ_BYTES]);
+        let (mut events, mut buffer) = (Vec::with_capacity(EVENTS), vec![0u8; MESSAGE_BYTES_MAX]);
         loop {
             wait(epoll, &mut events, None)?;
             for event in &events {
@@ -237,7 +236,7 @@ impl ClientEnd {
     }
 
     fn receive(&self, epoll: &OwnedFd, sockets: &[OwnedFd]) -> io::Result<()> {
-        let (mut events, mut buffer) = (Vec::with_capacity(EVENTS), vec![0u8; READ_BYTES]);
+        let (mut events, mut buffer) = (Vec::with_capacity(EVENTS), vec![0u8; MESSAGE_BYTES_MAX]);
         let whole = self.clients as usize * self.message_bytes;
         let mut received = 0;
         loop {
@@ -275,7 +274,7 @@ struct Talks {
 impl Talks {
     fn new(exchange: Exchange, clients: u64) -> Self {
         let (heard, events) = (Vec::with_capacity(clients as usize), Vec::with_capacity(EVENTS));
-        Self { exchange, heard, over: 0, events, buffer: vec![0; READ_BYTES] }
+        Self { exchange, heard, over: 0, events, buffer: vec![0; MESSAGE_BYTES_MAX] }
     }
 
     /// The next connection makes its request.

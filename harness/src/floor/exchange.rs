@@ -46,16 +46,11 @@ impl Exchange {
         let (mut join, mut reply) = (Vec::new(), Vec::new());
         phoenix::encode_client(&mut join, serializer, &one, &one, &e.clients.topic, event::JOIN, &user);
         phoenix::encode_reply(&mut reply, serializer, &one, &one, &e.clients.topic, "ok", "{}");
-        let framed = |text: &[u8], mask| {
-            let mut bytes = Vec::new();
-            frame::encode(&mut bytes, OpCode::Data(Data::Text), text, mask);
-            bytes.len()
-        };
         Self {
             request: request.len(),
             answer: answer.len(),
-            join: framed(&join, Some([0; 4])),
-            reply: framed(&reply, None),
+            join: framed_bytes(&join, Some([0; 4])),
+            reply: framed_bytes(&reply, None),
         }
     }
 
@@ -119,6 +114,13 @@ impl Part {
         }
         Ok(passed(&self.0[1]))
     }
+}
+
+/// Bytes of the frame of a text message, header included.
+pub(super) fn framed_bytes(text: &[u8], mask: Option<[u8; 4]>) -> usize {
+    let mut framed = Vec::new();
+    frame::encode(&mut framed, OpCode::Data(Data::Text), text, mask);
+    framed.len()
 }
 
 /// Sends a whole message.
